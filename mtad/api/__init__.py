@@ -1,0 +1,1 @@
+"""Room api: the HTTP doors."""

@@ -1,0 +1,1 @@
+"""Room delivery: one hop forward: hosts, connections, transactions. Knows no table."""

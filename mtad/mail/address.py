@@ -1,0 +1,87 @@
+"""Addresses: one mailbox, parsed, compared, printed.
+
+Room: mail. Pure. Source: RFC 5321 §4.1.2 (paths), RFC 6531 §3.3 (UTF-8), RFC 5890 (A-labels).
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import idna
+
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_PLAIN = re.compile(rf"([.{_ATEXT}]+)@({_LABEL}(?:\.{_LABEL})*)")
+_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
+_DOT_STRING = re.compile(rf"[\x80-\U0010ffff{_ATEXT}]+(?:\.[\x80-\U0010ffff{_ATEXT}]+)*")
+_LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|\d{1,3}(?:\.\d{1,3}){3})\]")
+
+MAX_LOCAL = 64  # octets, RFC 5321 §4.5.3.1.1
+MAX_DOMAIN = 255  # octets, §4.5.3.1.2
+MAX_ADDRESS = 254  # octets, a path of 256 less its angle brackets, §4.5.3.1.3
+
+
+class BadAddress(ValueError):
+    """The text is no address. The message says in a few words why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """local: as written (case kept, RFC 5321 §2.4). domain: lower case, A-labels; or an address literal."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def needs_utf8(self) -> bool:
+        """True: only a server with SMTPUTF8 can take it (RFC 6531)."""
+        return not self.local.isascii()
+
+    @property
+    def key(self) -> str:
+        """For comparing: "Bob@Example.org" and "bob@example.org" are one person to everybody but RFC 5321."""
+        return f"{self.local.casefold()}@{self.domain}"
+
+
+def parse_address(text: str) -> Address:
+    """ "bob@example.org" -> Address. Raises BadAddress."""
+    found = _PLAIN.fullmatch(text)
+    if found and len(text) <= MAX_ADDRESS:
+        local, domain = found[1], found[2]
+        if len(local) <= MAX_LOCAL and local[0] != "." and local[-1] != "." and ".." not in local:
+            return Address(local, domain.lower())
+    return _parse_slow(text)
+
+
+def _parse_slow(text: str) -> Address:
+    local, at, domain = text.rpartition("@")
+    if not at or not local or not domain:
+        raise BadAddress("an address is local-part@domain")
+    if not (_DOT_STRING.fullmatch(local) or _QUOTED.fullmatch(local)):
+        raise BadAddress("the part before @ has a character or dot where none may be; quote it if it is meant")
+    if len(local.encode("utf-8", "replace")) > MAX_LOCAL:
+        raise BadAddress(f"the part before @ is longer than {MAX_LOCAL} octets")
+    domain = domain if _LITERAL.fullmatch(domain) else ascii_domain(domain)
+    if len(local.encode("utf-8", "replace")) + 1 + len(domain) > MAX_ADDRESS:
+        raise BadAddress(f"the address is longer than {MAX_ADDRESS} octets")
+    return Address(local, domain)
+
+
+@lru_cache(maxsize=4096)
+def ascii_domain(domain: str) -> str:
+    """ "Bücher.example" -> "xn--bcher-kva.example". Raises BadAddress."""
+    if domain.isascii():
+        lower = domain.lower()
+        if not re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})*", lower):
+            raise BadAddress("the part after @ is no domain name")
+    else:
+        try:
+            lower = idna.encode(domain, uts46=True).decode("ascii").lower()
+        except (idna.IDNAError, UnicodeError) as error:
+            raise BadAddress("the part after @ is no domain name") from error
+    if len(lower) > MAX_DOMAIN:
+        raise BadAddress(f"the domain is longer than {MAX_DOMAIN} octets")
+    return lower

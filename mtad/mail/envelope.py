@@ -1,0 +1,57 @@
+"""Envelopes: a message on its way, as the SMTP side sees it.
+
+Room: mail. Pure. Source: RFC 5321 §2.3.1 (envelope and content), RFC 3461 (DSN parameters).
+"""
+
+from dataclasses import dataclass, field
+
+from mtad.mail.address import Address
+
+
+@dataclass(slots=True)
+class Submission:
+    """What a door hands to queue.submit: one message for one or more recipients, not yet ours.
+
+    reverse_path: None is the null path "<>" (RFC 5321 §4.5.5). content: header block and body with CRLF line
+    ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
+    notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
+    deliver_at: epoch seconds, None for now. peer: address literal of the client, "" unknown.
+    """
+
+    reverse_path: Address | None
+    recipients: list[Address]
+    content: bytes
+    domain: str
+    received_at: float
+    method: str = "smtp"
+    login: str = ""
+    peer: str = ""
+    helo: str = ""
+    protocol: str = "ESMTP"  # the "with" of Received: ESMTP, ESMTPS, ESMTPA, ESMTPSA (RFC 3848)
+    smtputf8: bool = False
+    eight_bit: bool = False
+    require_tls: bool = False
+    deliver_at: float | None = None
+    ret: str = ""
+    envid: str = ""
+    notify: dict[int, str] = field(default_factory=dict)
+    orcpt: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One SMTP mail transaction: what delivery puts on the wire.
+
+    reverse_path: "" is the null path. chunks: the message as sent, CRLF line ends, not dot-stuffed; joined they
+    end with CRLF. size: their octets together (RFC 1870). timeouts are the connection's.
+    """
+
+    reverse_path: str
+    recipients: tuple[str, ...]
+    chunks: tuple[bytes, ...]
+    size: int
+    smtputf8: bool = False
+    eight_bit: bool = False
+    envid: str = ""
+    ret: str = ""
+    require_tls: bool = False

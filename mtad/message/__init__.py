@@ -1,0 +1,1 @@
+"""Room message: the bytes of a message: header block, trace fields, signature."""

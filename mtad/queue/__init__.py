@@ -1,0 +1,1 @@
+"""Room queue: waiting: the only way in, and what happens to a message until it is done."""

@@ -1,0 +1,1 @@
+"""Room smtp: the SMTP doors."""
