@@ -1,0 +1,70 @@
+"""Events: one fact about one recipient, as the journal keeps it and everybody is told it.
+
+Room: mail. Pure. Source: the event shapes of the HTTP API (docs/events.rst).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+
+class EventType(IntEnum):
+    """The number is what the store holds: never renumber."""
+
+    ACCEPTED = 1
+    DELIVERED = 2
+    FAILED_TEMPORARY = 3
+    FAILED_PERMANENT = 4
+    REJECTED = 5
+    INTERRUPTED = 6  # ours alone: an attempt whose outcome we never learnt; the next one may make a duplicate
+    NOTIFIED = 7  # ours alone: a DSN went to the sender
+
+    @property
+    def word(self) -> str:
+        """The `event` member: both kinds of failure are "failed"."""
+        return _WORDS[self]
+
+    @property
+    def level(self) -> str:
+        return _LEVELS[self]
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (EventType.DELIVERED, EventType.FAILED_PERMANENT)
+
+
+_WORDS = {
+    EventType.ACCEPTED: "accepted",
+    EventType.DELIVERED: "delivered",
+    EventType.FAILED_TEMPORARY: "failed",
+    EventType.FAILED_PERMANENT: "failed",
+    EventType.REJECTED: "rejected",
+    EventType.INTERRUPTED: "interrupted",
+    EventType.NOTIFIED: "notified",
+}
+_LEVELS = {
+    EventType.ACCEPTED: "info",
+    EventType.DELIVERED: "info",
+    EventType.FAILED_TEMPORARY: "warn",
+    EventType.FAILED_PERMANENT: "error",
+    EventType.REJECTED: "warn",
+    EventType.INTERRUPTED: "warn",
+    EventType.NOTIFIED: "info",
+}
+INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the journal with what its message and recipient rows add. detail: this event's own JSON members."""
+
+    id: int
+    type: EventType
+    at: float
+    domain: str
+    queue_id: str
+    recipient: str
+    reverse_path: str
+    size: int
+    about: dict[str, Any]
+    detail: dict[str, Any]

@@ -1,0 +1,355 @@
+"""Database: connections, the one writer, group commit, migrations.
+
+Room: storage. May import: mail. Everything durable goes through `Database`: intents that arrive while a commit is
+running share the next one, and each caller's future resolves only after that commit is synced.
+
+SQLite's Python binding gives up the interpreter lock at every step of a statement, and gets it back only when the
+loop's thread lets go. So a batch is written with few, multi-row statements (`insert_rows`), not row by row.
+"""
+
+import asyncio
+import re
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import aiosqlite
+
+from mtad import log as log_module
+from mtad.clock import Clock
+
+log = log_module.get("storage")
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+_WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    # 80 MB of log between checkpoints: a body that came and went in between never reaches the main file.
+    "PRAGMA wal_autocheckpoint = 20000",
+    "PRAGMA journal_size_limit = 134217728",
+)
+_CHUNKS = (256, 64, 16, 4, 1)
+PROBE_S = 2.0  # how often an unhealthy store is tried again
+
+
+class StoreError(Exception):
+    """The store cannot be opened or used. The text says why and what to do."""
+
+
+class Lane(Generic[Item]):
+    """Intents of one kind, applied together once per commit.
+
+    apply(connection, items) runs on the writer's thread inside the transaction. It may be run again with fewer
+    items after a rollback, so it must change nothing but the database.
+    """
+
+    __slots__ = ("apply", "futures", "items", "patient", "writer")
+
+    def __init__(self, writer: "Writer", apply: Callable[[sqlite3.Connection, Sequence[Item]], object], patient: bool):
+        self.writer, self.apply, self.patient = writer, apply, patient
+        self.items: list[Item] = []
+        self.futures: list[asyncio.Future[None] | None] = []
+
+    def put(self, item: Item) -> "asyncio.Future[None]":
+        """The future is done when `item` is on disk; it raises sqlite3.Error when it cannot be."""
+        future = self.writer.loop.create_future()
+        self.items.append(item)
+        self.futures.append(future)
+        self.writer.stir(self.patient)
+        return future
+
+    def tell(self, item: Item) -> None:
+        """Like put, for a fact that cannot be taken back: kept and tried again until the store takes it."""
+        self.items.append(item)
+        self.futures.append(None)
+        self.writer.stir(self.patient)
+
+
+class Writer:
+    """The one connection that writes. `run()` must be running for anything to be committed."""
+
+    LINGER_S = 0.005  # how long patient intents wait for company
+
+    def __init__(self, connection: aiosqlite.Connection, clock: Clock) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._connection, self._clock = connection, clock
+        self._lanes: list[Lane[Any]] = []
+        self._single: list[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self.commits = self.intents = 0
+        self.failure: str | None = None  # why the store is unhealthy, None when it is well
+        self.slowest_s = 0.0
+
+    def lane(
+        self, apply: Callable[[sqlite3.Connection, Sequence[Item]], object], *, patient: bool = False
+    ) -> Lane[Item]:
+        """Lanes are applied in the order they were made. patient: others need not be hurried for its sake."""
+        made: Lane[Item] = Lane(self, apply, patient)
+        self._lanes.append(made)
+        return made
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Run work(connection) inside the next transaction; the future gives its result once that is committed."""
+        future: asyncio.Future[T] = self.loop.create_future()
+        self._single.append((work, future))
+        self.stir(False)
+        return future
+
+    def stir(self, patient: bool) -> None:
+        if not patient:
+            self._wake.set()
+        elif self._timer is None and not self._wake.is_set():
+            self._timer = self.loop.call_later(self.LINGER_S, self._wake.set)
+
+    @property
+    def backlog(self) -> int:
+        """Intents not yet taken by a transaction."""
+        return len(self._single) + sum(len(lane.items) for lane in self._lanes)
+
+    async def run(self) -> None:
+        """Commit until stop(), and then what is left."""
+        while not (self._stopping and not self.backlog):
+            await self._wake.wait()
+            self._wake.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self.backlog:
+                await self._round()
+            if self._stopping:
+                self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def _round(self) -> None:
+        lanes = []
+        for lane in self._lanes:
+            if lane.items:
+                lanes.append((lane, lane.items, lane.futures))
+                lane.items, lane.futures = [], []
+        single, self._single = self._single, []
+        started = self._clock.steady()
+        try:
+            # One hop to the connection's thread and one back, whatever the batch holds.
+            results = await _on_thread(self._connection, _commit, lanes, single)
+        except sqlite3.Error as error:
+            results = None
+            await self._one_by_one(lanes, single, error)
+        self.slowest_s = max(self.slowest_s, self._clock.steady() - started)
+        if results is not None:
+            self._well()
+            self.commits += 1
+            for _, items, futures in lanes:
+                self.intents += len(items)
+                for future in futures:
+                    if future is not None and not future.done():
+                        future.set_result(None)
+            for (_, future), (result, failure) in zip(single, results, strict=True):
+                _resolve(future, result, failure)
+
+    async def _one_by_one(self, lanes: list[Any], single: list[Any], first: sqlite3.Error) -> None:
+        """The batch failed as a whole: let each intent succeed or fail alone."""
+        log.warning("batch-failed", cause=first)
+        told: list[tuple[Lane[Any], Any]] = []
+        worked = False
+        for lane, items, futures in lanes:
+            for item, future in zip(items, futures, strict=True):
+                try:
+                    await _on_thread(self._connection, _commit, [(lane, [item], [future])], [])
+                    worked = True
+                except sqlite3.Error as error:
+                    if future is None:
+                        told.append((lane, item))
+                        first = error
+                    elif not future.done():
+                        future.set_exception(error)
+                        first = error
+                else:
+                    if future is not None and not future.done():
+                        future.set_result(None)
+        for work, future in single:
+            try:
+                [(result, failure)] = await _on_thread(self._connection, _commit, [], [(work, future)])
+                worked = True
+                _resolve(future, result, failure)
+            except sqlite3.Error as error:
+                _resolve(future, None, error)
+                first = error
+        if worked:
+            self._well()
+        else:
+            self._unwell(str(first))
+        for lane, item in told:
+            lane.items.append(item)
+            lane.futures.append(None)
+        if told:
+            self.loop.call_later(PROBE_S, self._wake.set)
+
+    def _unwell(self, why: str) -> None:
+        if self.failure is None:
+            log.error("store-unhealthy", cause=why)
+        self.failure = why
+
+    def _well(self) -> None:
+        if self.failure is not None:
+            log.info("store-recovered")
+            self.failure = None
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any, failure: Exception | None) -> None:
+    if future.done():
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(result)
+
+
+def _commit(connection: sqlite3.Connection, lanes: list[Any], single: list[Any]) -> list[tuple[Any, Exception | None]]:
+    """On the writer's thread: one transaction. A single that fails is rolled back to its savepoint, alone."""
+    results: list[tuple[Any, Exception | None]] = []
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for lane, items, _ in lanes:
+            lane.apply(connection, items)
+        for work, _ in single:
+            connection.execute("SAVEPOINT one")
+            try:
+                results.append((work(connection), None))
+            except Exception as error:  # the caller gets it through its future
+                connection.execute("ROLLBACK TO one")
+                results.append((None, error))
+            connection.execute("RELEASE one")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+def insert_rows(connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """INSERT many rows with few statements. into: a constant "INSERT INTO t (a, b) VALUES "."""
+    at, count = 0, len(rows)
+    for chunk in _CHUNKS:
+        while count - at >= chunk and (chunk * columns <= 4096 or chunk == 1):
+            values = [value for row in rows[at : at + chunk] for value in row]
+            connection.execute(_statement(into, columns, chunk), values)
+            at += chunk
+
+
+_statements: dict[tuple[str, int], str] = {}
+
+
+def _statement(into: str, columns: int, chunk: int) -> str:
+    made = _statements.get((into, chunk))
+    if made is None:
+        row = "(" + ",".join("?" * columns) + ")"
+        made = _statements[into, chunk] = into + ",".join([row] * chunk)
+    return made
+
+
+class Database:
+    """The store's connections. Use as `async with open_database(...) as database`."""
+
+    def __init__(self, path: Path, writer: Writer, readers: Sequence[aiosqlite.Connection]) -> None:
+        self.path, self.writer, self._readers, self._turn = path, writer, readers, 0
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work(connection) on a reading connection's own thread: it sees the last commit."""
+        self._turn = (self._turn + 1) % len(self._readers)
+        reader = self._readers[self._turn]
+        return await _on_thread(reader, work)
+
+
+@asynccontextmanager
+async def open_database(folder: Path, clock: Clock, *, cache_octets: int, readers: int = 2) -> AsyncIterator[Database]:
+    """Open `folder`/mtad.sqlite, making or migrating it. Raises StoreError with one clear sentence."""
+    path = folder / "mtad.sqlite"
+    opened: list[aiosqlite.Connection] = []
+    try:
+        try:
+            connection = await _connect(path)
+            opened.append(connection)
+            await _on_thread(connection, _prepare, cache_octets, path)
+            for _ in range(readers):
+                reader = await _connect(path)
+                opened.append(reader)
+                await _on_thread(reader, _run_all, (*_PRAGMAS, "PRAGMA query_only = ON"))
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"cannot open the store {path}: {error}") from error
+        yield Database(path, Writer(opened[0], clock), opened[1:])
+    finally:
+        for connection in reversed(opened):
+            await connection.close()
+
+
+async def _on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *arguments: Any) -> T:
+    """Run work(sqlite3 connection, *arguments) on the connection's own thread: one hop there, one back.
+
+    aiosqlite offers its statements one by one; `_execute`, which they are made of, takes any callable. It is a
+    private name: the version is pinned and tests/storage/test_database.py uses this very path.
+    """
+    result: T = await connection._execute(work, connection._conn, *arguments)  # type: ignore[no-untyped-call]
+    return result
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    return await aiosqlite.connect(path, isolation_level=None, cached_statements=512)
+
+
+def _run_all(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
+    for statement in statements:
+        connection.execute(statement)
+
+
+def _prepare(connection: sqlite3.Connection, cache_octets: int, path: Path) -> None:
+    _run_all(connection, (*_PRAGMAS, *_WRITER_PRAGMAS, f"PRAGMA cache_size = -{cache_octets // 1024}"))
+    path.chmod(0o640)
+    migrate(connection)
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(version, SQL) in order, from the files in storage/migrations."""
+    found = []
+    for entry in resources.files("mtad.storage").joinpath("migrations").iterdir():
+        number = re.fullmatch(r"(\d{4})_\w+\.sql", entry.name)
+        if number:
+            found.append((int(number[1]), entry.read_text("utf-8")))
+    return sorted(found)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the store to this version's schema, each step in a transaction of its own. Forward only."""
+    steps = migrations()
+    newest = steps[-1][0]
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version > newest:
+        raise StoreError(
+            f"the store was written by a newer mtad (schema {version}, this one knows {newest}): "
+            "install that version or a newer one"
+        )
+    for number, sql in steps:
+        if number > version:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+            log.debug("store-migrated", schema=number)
+
+
+def ease_lock_hand_over() -> None:
+    """Let the writer's thread have the interpreter lock soon after a statement: 5 ms, the default, is ten commits."""
+    sys.setswitchinterval(0.0005)

@@ -1,0 +1,108 @@
+"""Journal: the table `events`, append-only, in the order of time.
+
+Room: storage. May import: mail. Rows are written in the transactions of outgoing.py, with the state they tell of.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mtad.mail.event import INTERNAL, Event, EventType
+from mtad.mail.ids import floor_at, made_at, queue_id
+from mtad.storage.database import insert_rows
+from mtad.storage.outgoing import EventRow
+
+_SELECT = """
+    SELECT e.id, e.type, ifnull(d.name, ''), e.message_id, ifnull(r.address, ''), ifnull(m.reverse_path, ''),
+           ifnull(m.size, 0), m.about, e.detail
+    FROM events AS e LEFT JOIN domains AS d ON d.id = e.domain_id
+    LEFT JOIN messages AS m ON m.id = e.message_id LEFT JOIN recipients AS r ON r.id = e.recipient_id
+"""
+_PUBLIC = "e.type NOT IN (" + ",".join(str(int(t)) for t in sorted(INTERNAL)) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """What `recent` and `after` look for; "" and None do not narrow."""
+
+    recipient: str = ""
+    domain: str = ""
+    types: tuple[EventType, ...] = ()
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    return Event(
+        id=row[0],
+        type=EventType(row[1]),
+        at=made_at(row[0]),
+        domain=row[2],
+        queue_id=queue_id(row[3]) if row[3] else "",
+        recipient=row[4],
+        reverse_path=row[5],
+        size=row[6],
+        about=orjson.loads(row[7]) if row[7] else {},
+        detail=orjson.loads(row[8]) if row[8] else {},
+    )
+
+
+def _where(wanted: EventFilter) -> tuple[str, list[Any]]:
+    parts = [_PUBLIC]
+    values: list[Any] = []
+    if wanted.recipient:
+        parts.append("lower(r.address) = lower(?)")
+        values.append(wanted.recipient)
+    if wanted.domain:
+        parts.append("d.name = ?")
+        values.append(wanted.domain)
+    if wanted.types:
+        parts.append("e.type IN (" + ",".join("?" * len(wanted.types)) + ")")
+        values += [int(t) for t in wanted.types]
+    return " AND ".join(parts), values
+
+
+def recent(connection: sqlite3.Connection, wanted: EventFilter, limit: int, since: float = 0.0) -> list[Event]:
+    """The last `limit` events not older than `since` (epoch seconds), oldest first."""
+    where, values = _where(wanted)
+    rows = connection.execute(
+        f"{_SELECT} WHERE e.id >= ? AND {where} ORDER BY e.id DESC LIMIT ?", [floor_at(since), *values, limit]
+    ).fetchall()
+    return [_event(row) for row in reversed(rows)]
+
+
+def after(connection: sqlite3.Connection, wanted: EventFilter, last: int, limit: int) -> list[Event]:
+    """Events with an id above `last`, oldest first: for following."""
+    where, values = _where(wanted)
+    rows = connection.execute(f"{_SELECT} WHERE e.id > ? AND {where} ORDER BY e.id LIMIT ?", [last, *values, limit])
+    return [_event(row) for row in rows]
+
+
+def newest_id(connection: sqlite3.Connection) -> int:
+    """The largest id in the store, of any kind: new ones must be above it."""
+    [number] = connection.execute(
+        "SELECT max(ifnull((SELECT max(id) FROM events), 0), ifnull((SELECT max(id) FROM messages), 0),"
+        " ifnull((SELECT max(id) FROM recipients), 0), ifnull((SELECT max(id) FROM captured), 0))"
+    ).fetchone()
+    return int(number)
+
+
+def timeline(connection: sqlite3.Connection, message: int) -> list[Event]:
+    """Everything that is known of one message, internal facts too, in the order of time."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE e.recipient_id IN (SELECT id FROM recipients WHERE message_id = ?1"
+        " AND id BETWEEN ?1 AND ?1 + 32767) ORDER BY e.id",
+        (message,),
+    )
+    return [_event(row) for row in rows]
+
+
+def add(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> None:
+    """A lane's apply: events that belong to no change of the queue (rejected)."""
+    insert_rows(
+        connection,
+        "INSERT INTO events (id, type, domain_id, message_id, recipient_id, detail) VALUES ",
+        6,
+        rows,
+    )

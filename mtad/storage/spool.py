@@ -1,0 +1,115 @@
+"""Spool: bytes of large messages in append-only segment files, synced before the commit that names them.
+
+Room: storage. May import: mail. Runs on the writer's thread, but for `read`, which any thread may call. A segment
+whose bytes nobody needs any more is removed; bytes written for a transaction that failed are never counted as
+live, so they go with their segment.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+SEGMENT_OCTETS = 67_108_864
+
+
+class Spool:
+    """folder: made if it is not there. One writer; the last segment is the one written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: int | None = None
+        self._segment = self._written = 0
+
+    def open(self, connection: sqlite3.Connection) -> None:
+        """Find the segments, forget those no row knows, go on in a new one."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        known = {row[0] for row in connection.execute("SELECT segment FROM spool_segments WHERE live > 0")}
+        connection.execute("DELETE FROM spool_segments WHERE live <= 0")
+        last = max(known, default=0)
+        for path in self._folder.glob("*.seg"):
+            number = int(path.stem) if path.stem.isdigit() else 0
+            last = max(last, number)
+            if number not in known:
+                path.unlink()
+        self._segment = last
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def append(self, connection: sqlite3.Connection, contents: Sequence[bytes]) -> list[tuple[int, int]]:
+        """(segment, position) of each; on disk when this returns."""
+        if not contents:
+            return []
+        if self._file is None or self._written >= SEGMENT_OCTETS:
+            self._next_segment()
+        assert self._file is not None
+        start, places = self._written, []
+        for content in contents:
+            places.append((self._segment, self._written))
+            self._written += len(content)
+        _write_all(self._file, contents, start)
+        os.fdatasync(self._file)
+        size = self._written - start
+        connection.execute(
+            "INSERT INTO spool_segments (segment, live) VALUES (?1, ?2)"
+            " ON CONFLICT (segment) DO UPDATE SET live = live + ?2",
+            (self._segment, size),
+        )
+        return places
+
+    def _next_segment(self) -> None:
+        self.close()
+        self._segment += 1
+        path = self._path(self._segment)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        self._written = 0
+        with contextlib.suppress(OSError):  # space set aside: syncs need no new metadata; without it just slower
+            os.posix_fallocate(self._file, 0, SEGMENT_OCTETS)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # the name must survive too
+        finally:
+            os.close(folder)
+
+    def read(self, segment: int, position: int, size: int) -> bytes | None:
+        """None: the segment is gone."""
+        try:
+            with self._path(segment).open("rb") as file:
+                file.seek(position)
+                return file.read(size)
+        except FileNotFoundError:
+            return None
+
+    def release(self, connection: sqlite3.Connection, parts: Sequence[tuple[int, int]]) -> None:
+        """(segment, octets) not needed any more. `sweep` removes what is empty, once that is committed."""
+        connection.executemany("UPDATE spool_segments SET live = live - ?2 WHERE segment = ?1", parts)
+
+    def sweep(self, connection: sqlite3.Connection) -> list[int]:
+        """Rows of empty segments removed; `unlink` their files after the commit."""
+        rows = connection.execute(
+            "DELETE FROM spool_segments WHERE live <= 0 AND segment <> ? RETURNING segment", (self._segment,)
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def unlink(self, segments: Sequence[int]) -> None:
+        for segment in segments:
+            self._path(segment).unlink(missing_ok=True)
+
+    def _path(self, segment: int) -> Path:
+        return self._folder / f"{segment:012d}.seg"
+
+
+def _write_all(file: int, contents: Sequence[bytes], position: int) -> None:
+    for at in range(0, len(contents), 512):  # IOV_MAX is 1024 or more
+        some = list(contents[at : at + 512])
+        size = sum(map(len, some))
+        written = os.pwritev(file, some, position)
+        if written < size:  # a full disk, or a signal: the slow way says which
+            rest = b"".join(some)
+            while written < size:
+                written += os.pwrite(file, rest[written:], position + written)
+        position += size
