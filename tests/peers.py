@@ -25,9 +25,9 @@ def require_peer(program: str, package: str = "") -> Path:
     package: the Debian package it is in, when that is not its own name.
     """
     found = shutil.which(program, path=_SEARCHED)
-    if found:
-        return Path(found)
-    missing_peer(f"{program} is not installed: apt-get install {package or program}")
+    if not found:
+        missing_peer(f"{program} is not installed: apt-get install {package or program}")
+    return Path(found)
 
 
 def missing_peer(why: str) -> NoReturn:

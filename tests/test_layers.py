@@ -1,6 +1,7 @@
 """The import rule: which room may import which. Every import in mtad/ is read and compared with MAY_IMPORT."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ MAY_IMPORT = {
 IMPORTED_BY = {"daemon": {"__main__", "cli", "dev"}, "dev": {"__main__", "cli"}, "cli": {"__main__"}, "__main__": set()}
 
 # What a pure module has no use for: waiting, time, chance, the network, the log.
-IMPURE = {"asyncio", "random", "secrets", "socket", "threading", "time", "mtad.clock", "mtad.log"}
+IMPURE = {"asyncio", "random", "secrets", "socket", "threading", "mtad.clock", "mtad.log"}
+# Modules that work with times are welcome; what asks for the present time is not.
+CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep"}
+TODAY = {"now", "utcnow", "today"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def refusal(room: str, other: str) -> str:
 
 
 def impure(package: Path) -> list[str]:
-    """One line for each module whose docstring says "Pure." and that is not."""
+    """One line for each module whose docstring says "Pure." or "Pure: …" and that is not."""
     pure = {file for file in package.rglob("*.py") if says_pure(file)}
     found = [
         f"{one.file.relative_to(package.parent)}:{one.line}: a pure module does not import {one.module}"
@@ -111,16 +115,32 @@ def impure(package: Path) -> list[str]:
     ]
     for file in sorted(pure):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.AsyncFunctionDef | ast.Await):
-                found.append(f"{file.relative_to(package.parent)}:{node.lineno}: a pure module does not wait")
+            why = _impurity(node)
+            if why:
+                found.append(f"{file.relative_to(package.parent)}:{getattr(node, 'lineno', 0)}: a pure module {why}")
     return found
+
+
+def _impurity(node: ast.AST) -> str:
+    match node:
+        case ast.AsyncFunctionDef() | ast.Await():
+            return "does not wait"
+        case ast.ImportFrom(module="time") if CLOCKS & {alias.name for alias in node.names}:
+            return "is told the time"
+        case ast.Attribute(value=ast.Name(id="time"), attr=asked) if asked in CLOCKS:
+            return "is told the time"
+        case ast.Attribute(value=ast.Name(id="datetime" | "date") | ast.Attribute(), attr=asked) if asked in TODAY:
+            return "is told the time"
+    return ""
 
 
 def says_pure(file: Path) -> bool:
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return any(
-        line.strip().startswith("Pure") or " Pure." in line or " Pure:" in line for line in docstring.split("\n")
-    )
+    return re.search(r"\bPure[.:]", docstring) is not None
+
+
+def test_a_pure_module_may_work_with_a_time_it_is_given(house):
+    assert impure(house({"mail/x.py": '"""Pure."""\nimport time\ndef f(at): return time.gmtime(at)'})) == []
 
 
 def test_no_room_imports_what_it_may_not():
@@ -197,7 +217,17 @@ def test_an_allowed_import_is_none_of_our_business(house, name, text):
     assert broken_rules(house({name: text})) == []
 
 
-@pytest.mark.parametrize("text", ["import time", "from random import choice", "import mtad.log", "async def f(): ..."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from time import monotonic",
+        "import time; at = time.time()",
+        "import datetime; at = datetime.datetime.now()",
+        "from random import choice",
+        "import mtad.log",
+        "async def f(): ...",
+    ],
+)
 def test_a_module_that_only_calls_itself_pure_is_found_out(house, text):
     assert len(impure(house({"mail/x.py": f'"""Words.\n\nRoom: mail. Pure.\n"""\n{text}'}))) == 1
     assert impure(house({"mail/x.py": f'"""Words.\n\nRoom: mail.\n"""\n{text}'})) == []
