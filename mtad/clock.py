@@ -9,7 +9,6 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-
 T = TypeVar("T")
 
 
