@@ -32,7 +32,7 @@ $(BIN)/python:
 	@if [ -z '$(PYTHON)' ]; then \
 		echo 'mtad needs Python $(OLDEST) or newer, and none was found. Install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || { \
-		echo "mtad needs Python $(OLDEST) or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+		echo "mtad needs Python $(OLDEST) or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1). Name another: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo 'The environment could not be made; on Debian and Ubuntu: apt-get install python3-venv' >&2; rm -rf $(VENV); exit 1; }
 
