@@ -9,7 +9,11 @@ an Act, or a list of these for one time after another (the last one repeats).
 
 import asyncio
 import ssl
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+
+import pytest
+import uvloop
 
 
 @dataclass(frozen=True)
@@ -257,3 +261,15 @@ class _Session(asyncio.Protocol):
 
     def _say(self, reply: str) -> None:
         self.transport.write(reply.encode() + b"\r\n")
+
+
+def both_loops(scenario: Callable[[], Coroutine[None, None, None]]) -> Callable[..., None]:
+    """Makes a test of a coroutine function: once on asyncio's loop, once on uvloop's."""
+
+    @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+    def test(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(asyncio.wait_for(scenario(), 20))
+
+    test.__name__ = scenario.__name__
+    return test

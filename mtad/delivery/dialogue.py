@@ -55,6 +55,7 @@ class Dialogue:
         self._accepted = 0
         self._body: list[bytes] = []  # not yet written
         self._body_out = self._chunked = self._merged = self._rset_due = False
+        self._releasing = False  # the body is in what the present feed() will return: nobody can have read it
         self._unsent: list[bytes] = []  # commands that wait for the reply to the one before; last one first
 
     # ---- the shell's side
@@ -104,12 +105,16 @@ class Dialogue:
         for raw in self.reader.feed(data):
             if self.done:
                 self._unasked(raw)
-                return out
+                return []
             self._reply(raw, out)
         if self.reader.error:
             self._break(f"sent {self.reader.error}")
         elif self.done and self.reader.partial:
             self.reuse = Reuse.DEAD
+        if self.done:
+            return []  # it answered what it had not been asked yet
+        self.whole = self.whole or self._releasing
+        self._releasing = False
         return out
 
     def lost(self, words: str) -> None:
@@ -253,7 +258,7 @@ class Dialogue:
 
     def _send_body(self, out: list[bytes]) -> None:
         self.phase = Phase.FINAL
-        self._body_out = True
+        self._body_out, self._releasing, self.whole = True, True, False
         out += self._body
         self._body = []
 
