@@ -176,6 +176,11 @@ class Verdict:
         """The address goes into the bounces."""
         return self.kind is Kind.HARD
 
+    @property
+    def slows(self) -> bool:
+        """The host takes less than we send. A greylist is none of that: it would say so to the first message too."""
+        return self.cause is Cause.RATE_LIMITED
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
