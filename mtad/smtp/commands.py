@@ -58,30 +58,22 @@ def parse_mail(arg: bytes) -> tuple[Submission, int]:
     return submission, int(given.get("SIZE", 0))
 
 
-def parse_rcpt(arg: bytes, mail: Submission, default_domain: str) -> Address:
-    """ "TO:<a@b> NOTIFY=NEVER" -> the address; its DSN parameters are put into `mail` for the recipient that is next.
+def parse_rcpt(arg: bytes, smtputf8: bool, default_domain: str) -> tuple[Address, str, str]:
+    """ "TO:<a@b> NOTIFY=NEVER" -> the address, NOTIFY and ORCPT ("" when not given).
 
     "<postmaster>" is the postmaster of default_domain (RFC 5321 §4.5.1). A source route is dropped (§3.6.1).
     """
     plain = _PLAIN_RCPT.fullmatch(arg)
     if plain:
-        return _recipient(plain[1].decode("ascii"))
+        return _recipient(plain[1].decode("ascii")), "", ""
     found = _RCPT.fullmatch(arg)
     if not found:
         raise Refused(_RCPT_SYNTAX)
     given = _parameters(found[2], _RCPT_KEYS)
-    path = _SOURCE_ROUTE.sub("", _text(found[1], mail.smtputf8), count=1)
+    path = _SOURCE_ROUTE.sub("", _text(found[1], smtputf8), count=1)
     if path.lower() == "postmaster":
         path = f"{path}@{default_domain}"
-    address = _recipient(path)
-    index = len(mail.recipients)
-    mail.notify.pop(index, None)  # of a recipient that was refused afterwards
-    mail.orcpt.pop(index, None)
-    if "NOTIFY" in given:
-        mail.notify[index] = given["NOTIFY"].upper()
-    if "ORCPT" in given:
-        mail.orcpt[index] = given["ORCPT"]
-    return address
+    return _recipient(path), given.get("NOTIFY", "").upper(), given.get("ORCPT", "")
 
 
 def parse_bdat(arg: bytes) -> tuple[int, bool] | None:

@@ -16,8 +16,9 @@ from mtad.clock import Clock
 from mtad.config import ConfigError, SmtpConfig
 from mtad.smtp.limits import AuthFailures, Budget, Connections, Counters
 from mtad.smtp.policy import Policy
-from mtad.smtp.server import Door, Network, Shared, Submit, Verify
+from mtad.smtp.server import Door
 from mtad.smtp.session import Listener, Settings
+from mtad.smtp.shared import Network, Shared, Submit, Verify
 
 log = logs.get("smtp")
 
@@ -28,7 +29,7 @@ _SYSTEMD_FIRST_FD = 3
 class Listeners:
     """All SMTP doors. start(), then addresses() are real; stop() once.
 
-    hostname: ours, in greetings. submit, verify: see mtad.smtp.server. environ: where systemd says what it hands over.
+    hostname: ours, in greetings. submit, verify: see mtad.smtp.shared. environ: where systemd says what it hands over.
     """
 
     def __init__(

@@ -281,12 +281,16 @@ class Receiver:
         if len(mail.recipients) >= self._settings.max_recipients:
             return self._refuse("refused-recipients", say.TOO_MANY_RECIPIENTS)
         try:
-            address = parse_rcpt(arg, mail, self._settings.default_domain)
+            address, notify, orcpt = parse_rcpt(arg, mail.smtputf8, self._settings.default_domain)
         except Refused as refused:
             return wire(refused.reply)
         reply = self._policy.rcpt(self.session, address)
         if reply is not None:
             return self._refuse("refused-rcpt", wire(reply))
+        if notify:
+            mail.notify[len(mail.recipients)] = notify
+        if orcpt:
+            mail.orcpt[len(mail.recipients)] = orcpt
         mail.recipients.append(address)
         return say.OK_RCPT
 

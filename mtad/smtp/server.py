@@ -8,28 +8,23 @@ Source: RFC 5321, RFC 3207, RFC 4954.
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from aiosmtpd.smtp import Session as AuthSession
 
 from mtad import log as logs
-from mtad.clock import Clock
-from mtad.config import SmtpConfig
 from mtad.mail.envelope import Submission
 from mtad.mail.ids import queue_id
 from mtad.mail.reply import Refused
 from mtad.smtp import replies as say
-from mtad.smtp.limits import AuthFailures, Budget, Connections, Counters, client_key, plain_address
-from mtad.smtp.policy import Policy
+from mtad.smtp.limits import client_key, plain_address
 from mtad.smtp.proxy import BadHeader, parse_header
 from mtad.smtp.receiver import Receiver
-from mtad.smtp.session import Auth, Listener, Message, Quit, Session, Settings, StartTls
+from mtad.smtp.session import Auth, Listener, Message, Quit, Session, StartTls
+from mtad.smtp.shared import Shared
 
 log = logs.get("smtp")
 # aiosmtpd writes what a client sends during AUTH at debug level; passwords have no business in any log.
@@ -37,57 +32,6 @@ logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 _PAUSE_OCTETS = 65_536  # buffered behind a message being committed: more is left in the kernel
 _HANDSHAKE_S = 30.0
-
-Submit = Callable[[Submission], "asyncio.Future[int]"]  # may raise Refused; the future gives the message's number
-Verify = Callable[[str, str], Awaitable[str | None]]  # login, password -> the domain it sends for, or None
-Network = IPv4Network | IPv6Network
-
-
-@dataclass(slots=True, kw_only=True)
-class Shared:
-    """What the connections of all listeners share. tls: for connections made from now on; None offers no TLS.
-
-    tasks: AUTH and TLS under way. doors: all connections.
-    """
-
-    config: SmtpConfig
-    settings: Settings
-    policy: Policy
-    submit: Submit
-    verify: Verify
-    clock: Clock
-    budget: Budget
-    counters: Counters
-    connections: Connections
-    failures: AuthFailures
-    trusted: tuple[Network, ...] = ()
-    proxies: tuple[Network, ...] = ()
-    bare_newlines: tuple[Network, ...] = ()
-    tls: ssl.SSLContext | None = None
-    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
-    doors: "set[Door]" = field(default_factory=set)
-    stopping: bool = False
-
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work, name=name)
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("session-crashed", cause=repr(error))
-
-
-def _within(peer: str, networks: tuple[Network, ...]) -> bool:
-    if not networks or not peer:
-        return False
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
 
 
 class Door(SMTP):
@@ -122,7 +66,7 @@ class Door(SMTP):
         shared.counters.add("connections")
         name = transport.get_extra_info("peername")
         peer = plain_address(name[0]) if name else ""
-        if shared.proxies and _within(peer, shared.proxies):
+        if shared.proxies and shared.marks(peer).proxy:
             self._header = bytearray()
             return
         self._let_in(peer)
@@ -208,8 +152,9 @@ class Door(SMTP):
             return
         self._client = client
         session = Session(self._listener, peer)
-        session.trusted = self._listener is not Listener.MX and _within(peer, shared.trusted)
-        session.bare_newlines = _within(peer, shared.bare_newlines)
+        marks = shared.marks(peer)
+        session.trusted = marks.trusted and self._listener is not Listener.MX
+        session.bare_newlines = marks.bare_newlines
         starttls = shared.tls is not None and not implicit
         receiver = Receiver(shared.settings, shared.policy, session, shared.budget, shared.counters, starttls)
         self._receiver = receiver
