@@ -336,10 +336,12 @@ class Door(SMTP):
         self.session.peer = peer
         self._reader = self._lines
         dialogue = self.auth_PLAIN if event.mechanism == "PLAIN" else self.auth_LOGIN
-        result = await dialogue(self, words)
-        if type(receiver.event) is not Auth:  # a line that could not be: the receiver has hung up
+        try:
+            result = await dialogue(self, words)
+        except _HungUp:
             self._auth_over(receiver)
-        elif result.success and isinstance(result.auth_data, LoginPassword):
+            return
+        if result.success and isinstance(result.auth_data, LoginPassword):
             await self._check(receiver, result.auth_data)
         else:
             receiver.answered()
@@ -415,6 +417,10 @@ class Door(SMTP):
             self.transport.abort()
 
 
+class _HungUp(Exception):
+    """The client broke the rules in the middle of AUTH."""
+
+
 class _Lines:
     """The reader that aiosmtpd's AUTH dialogue asks for lines; they come out of the receiver's buffer."""
 
@@ -427,13 +433,13 @@ class _Lines:
             self._more.set_result(None)
 
     async def readline(self) -> bytes:
-        """The next line. b"*" (give up, RFC 4954 §4) when the receiver had to hang up."""
+        """The next line. Raises _HungUp when it could not be, and the receiver has said so."""
         while True:
             line = self._receiver.line()
             if line is not None:
                 self._door.progress = True
                 return line
             if type(self._receiver.event) is not Auth:
-                return b"*"
+                raise _HungUp
             self._more = self._loop.create_future()
             await self._more
