@@ -1,0 +1,51 @@
+"""Operations: everything an operator asks for or does, with one meaning for command line, HTTP API and panel.
+
+Room: api. May import: mail, message, storage.
+"""
+
+from mtad.api.account_operations import AccountOperations
+from mtad.api.base import Impossible
+from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
+
+__all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
+
+
+class Operations(AccountOperations, JournalOperations):
+    """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
+
+    Raises Impossible with one line for people.
+    """
+
+
+# What the control socket offers: all of it.
+OFFERED = {
+    operation.__name__: operation
+    for operation in (
+        Operations.queue_list,
+        Operations.queue_show,
+        Operations.queue_retry,
+        Operations.queue_drop,
+        Operations.queue_pause,
+        Operations.queue_unpause,
+        Operations.site_list,
+        Operations.site_show,
+        Operations.site_suspend,
+        Operations.site_resume,
+        Operations.domain_add,
+        Operations.domain_list,
+        Operations.domain_show,
+        Operations.domain_remove,
+        Operations.domain_pause,
+        Operations.domain_resume,
+        Operations.domain_set,
+        Operations.credential_add,
+        Operations.credential_list,
+        Operations.credential_remove,
+        Operations.events,
+        Operations.message_show,
+        Operations.captured_list,
+        Operations.captured_show,
+        Operations.captured_clear,
+        Operations.check,
+    )
+}
