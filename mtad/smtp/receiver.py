@@ -147,6 +147,12 @@ class Receiver:
         self._reset()
         self.event = None
 
+    def unread(self) -> bytes:
+        """Take out what was fed and not worked on: the first octets of TLS, when TLS comes before SMTP."""
+        octets = bytes(self._buf)
+        self._buf.clear()
+        return octets
+
     def line(self) -> bytes | None:
         """During Auth: the next whole line without CRLF, or None. A bad or endless one turns `event` into Quit."""
         end = self._buf.find(b"\n")

@@ -92,9 +92,12 @@ class Door(SMTP):
         return self._commit is not None and self._receiver is not None and not self._receiver.session.tls
 
     def connection_lost(self, error: Exception | None) -> None:
-        """May come twice: a failed TLS handshake tells it itself, for asyncio does not always."""
+        """May come twice: abort() does not wait for the transport, which says nothing during a TLS handshake."""
         self.transport = None
         self._shared.doors.discard(self)
+        if self._securing:
+            self._securing = False
+            self._shared.counters.add("tls-failures")
         if self._client:
             self._shared.connections.leave(self._client)
             self._client = ""
@@ -160,7 +163,8 @@ class Door(SMTP):
         self._receiver = receiver
         if implicit:
             receiver.event = StartTls()
-            self._secure(receiver, early)
+            receiver.feed(early)
+            self._secure(receiver)
             return
         self.transport.write(shared.settings.greeting)
         if early:
@@ -201,7 +205,7 @@ class Door(SMTP):
             case Quit():
                 self.transport.close()
             case StartTls():
-                self._secure(receiver, b"")
+                self._secure(receiver)
             case Auth():
                 self._lines = _Lines(self, receiver, self.loop)
                 self._task = self._shared.start(self._log_in(receiver, event), "auth")
@@ -260,45 +264,47 @@ class Door(SMTP):
 
     # TLS
 
-    def _secure(self, receiver: Receiver, early: bytes) -> None:
+    def _secure(self, receiver: Receiver) -> None:
         # Nothing more is read in the clear from here on: what is sent before our 220 meets the handshake and fails it.
         self._securing = True
         self.transport.pause_reading()
-        self._task = self._shared.start(self._start_tls(receiver, early), "tls")
+        self._task = self._shared.start(self._start_tls(receiver), "tls")
 
-    async def _start_tls(self, receiver: Receiver, early: bytes) -> None:
+    async def _start_tls(self, receiver: Receiver) -> None:
         context, plain = self._shared.tls, self.transport
         implicit = self._listener is Listener.SUBMISSIONS
-        if context is None or plain is None:
+        if context is None or plain is None or plain.is_closing():
             self._goodbye(b"")
             return
+        early = b""
+        if implicit:
+            plain.pause_reading()  # again: uvloop starts to read after connection_made, whatever was said in it
+            early = receiver.unread()
         work = self.loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_S)
+        secured: Any = None
         try:
             secured = await (self._with_early(work, plain, early) if early else work)
         except (OSError, TimeoutError) as error:
-            self._shared.counters.add("tls-failures")
             log.debug("tls-failed", ip=receiver.session.peer, cause=str(error))
-            plain.abort()
-            self.connection_lost(error)
-            return
-        if secured is None:  # gone meanwhile
-            self.connection_lost(None)
+        self._task = None
+        tls = secured.get_extra_info("ssl_object") if secured is not None else None
+        if tls is None:  # it failed, or the client went meanwhile
+            self.abort()
             return
         self.transport = secured
         self._securing = False
-        receiver.tls_started(secured.get_extra_info("ssl_object").version() or "TLS")
-        self._task = None
+        receiver.tls_started(tls.version() or "TLS")
         self.progress = True
         if implicit:
             secured.write(self._shared.settings.greeting)
         self._pump(receiver)
 
     async def _with_early(self, work: Coroutine[Any, Any, Any], plain: Any, early: bytes) -> Any:
-        """start_tls for a client whose first TLS octets came in one piece with the PROXY header: hand them on first."""
+        """start_tls for a client whose first TLS octets are here already: hand them on before any others."""
         handshake = asyncio.ensure_future(work)
 
         def hand_on() -> None:
-            if handshake.done():
+            if handshake.done() or plain.is_closing():
                 return
             tls, rest = plain.get_protocol(), memoryview(early)
             while rest:
@@ -415,6 +421,7 @@ class Door(SMTP):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+            self.connection_lost(None)
 
 
 class _HungUp(Exception):

@@ -311,6 +311,14 @@ async def test_a_client_that_leaves_in_the_handshake_leaves_nothing_behind(certi
         assert one.listeners._shared.connections.total == 0
 
 
+async def test_the_first_octets_of_tls_are_not_lost_however_soon_they_come(certificate, authority):
+    """uvloop reads on after connection_made even when told not to; so a client in the same loop comes too early."""
+    async with house(certificate) as one:
+        tries = [one.connect(Listener.SUBMISSIONS, ssl=trusting(authority)) for _ in range(20)]
+        for client in await asyncio.wait_for(asyncio.gather(*tries), 10):
+            assert (await client.answer()).startswith("220 ")
+
+
 async def test_nobody_is_greeted_before_tls_on_the_tls_port(certificate):
     async with house(certificate) as one:
         client = await one.connect(Listener.SUBMISSIONS)
