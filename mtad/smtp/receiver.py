@@ -8,29 +8,23 @@ and answers; nothing further is read from the buffer until then. Only CRLF ends 
 lone LF or CR ends nothing anywhere, so no relay before us can be made to see other message boundaries than we do.
 """
 
-import re
 from collections.abc import Callable
 from enum import IntEnum
 
 from mtad.mail.envelope import Submission
 from mtad.mail.reply import Refused
 from mtad.smtp import replies as say
+from mtad.smtp.collector import Collector
 from mtad.smtp.commands import clean_helo, parse_bdat, parse_mail, parse_rcpt
-from mtad.smtp.content import Defect, defect_of, unstuff, with_crlf
 from mtad.smtp.limits import Budget, Counters
 from mtad.smtp.policy import Policy
 from mtad.smtp.replies import wire
 from mtad.smtp.session import Auth, Event, Message, Quit, Session, Settings, StartTls
 
-_END = b"\r\n.\r\n"
-_DOT = re.compile(rb"\r\n\.")
-
 _LINE = 511  # RFC 5321 §4.5.3.1.4: 512 with CRLF; counted with the CR
 _LINES = {b"MAIL": 1700, b"RCPT": 1100, b"AUTH": 12_287}  # what SIZE, AUTH=, ORCPT= ... add; RFC 4954 §4
 _LONGEST = 12_288
 _REPLIES_AT_ONCE = 256
-_FIRST_OCTETS = 4096  # reserved when content begins; more as it comes
-
 
 _STRANGERS = frozenset([b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"PROXY"])  # no mail client at all
 
@@ -46,31 +40,24 @@ class Receiver:
     """One session. `event`: what the shell must do next, or None. `starved`: run() ended for want of octets."""
 
     __slots__ = (
-        "_body",
-        "_budget",
         "_buf",
         "_commands",
+        "_content",
         "_counters",
         "_errors",
-        "_last",
         "_mail",
         "_mode",
-        "_need",
         "_out",
         "_policy",
         "_pos",
-        "_refusal",
         "_refused_rcpt",
-        "_reserved",
-        "_scan",
         "_settings",
-        "_stuffed",
         "event",
         "session",
         "starttls",
         "starved",
         "transactions",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -82,18 +69,15 @@ class Receiver:
         starttls: bool = False,
     ) -> None:
         self._settings, self._policy, self.session = settings, policy, session
-        self._budget, self._counters, self.starttls = budget, counters, starttls
+        self._counters, self.starttls = counters, starttls
+        self._content = Collector(settings, budget, counters)
         self._buf = bytearray()
-        self._pos = self._scan = 0  # where the next line, or the content, begins; where to look for its end
+        self._pos = 0  # where the next line, or the content, begins
         self._out: list[bytes] = []
         self._mode = _Mode.COMMAND
         self._mail: Submission | None = None
-        self._body: bytearray | None = None  # chunks of BDAT so far
-        self._need, self._last = 0, False  # octets of the chunk still to come; is it the last
-        self._stuffed = False
-        self._refusal: bytes | None = None  # of the content being read: told when its end has come
         self._refused_rcpt = False
-        self._reserved = self._commands = self._errors = self.transactions = 0
+        self._commands = self._errors = self.transactions = 0
         self.event: Event | None = None
         self.starved = True
 
@@ -114,7 +98,6 @@ class Receiver:
                 break
         if self._pos:
             del self._buf[: self._pos]
-            self._scan -= self._pos
             self._pos = 0
 
     def take(self) -> bytes:
@@ -172,7 +155,7 @@ class Receiver:
         self._out.append(reply)
         self._reset()
         self._buf.clear()
-        self._pos = self._scan = 0
+        self._pos = 0
         self._mode = _Mode.COMMAND
         self.event = Quit()
 
@@ -180,7 +163,7 @@ class Receiver:
         """The connection is gone: give back what was reserved. A Message that stands keeps its own share."""
         self._reset()
         self._buf = bytearray()
-        self._pos = self._scan = 0
+        self._pos = 0
 
     @property
     def buffered(self) -> int:
@@ -195,7 +178,7 @@ class Receiver:
     @property
     def in_content(self) -> bool:
         """Between DATA and its final dot, or between the first BDAT and the last."""
-        return self._mode in (_Mode.DATA, _Mode.BDAT) or self._body is not None
+        return self._mode in (_Mode.DATA, _Mode.BDAT) or self._content.chunked
 
     # Lines and what they ask
 
@@ -281,7 +264,7 @@ class Receiver:
         mail = self._mail
         if mail is None:
             return say.MAIL_FIRST
-        if self._body is not None:
+        if self._content.chunked:
             return say.BDAT_BEGUN
         self._refused_rcpt = True
         if len(mail.recipients) >= self._settings.max_recipients:
@@ -303,14 +286,14 @@ class Receiver:
     def _data_begins(self, arg: bytes) -> bytes:
         if arg.strip():
             return say.NO_ARGUMENT
-        if self._body is not None:
+        if self._content.chunked:
             return say.BDAT_BEGUN
         refusal = self._no_content_now()
         if refusal:
             return refusal
-        self._mode, self._stuffed, self._refusal = _Mode.DATA, False, None
+        self._mode = _Mode.DATA
+        self._content.begin_data()
         self._pos -= 2  # content begins after this CRLF, and a dot on its first line is found as on any other
-        self._scan = self._pos
         self.transactions += 1
         return say.GO_ON
 
@@ -319,15 +302,11 @@ class Receiver:
         if chunk is None:
             self._drop_client("refused-bdat", say.BAD_BDAT)
             return b""
-        self._need, self._last = chunk
-        self._mode, self._refusal = _Mode.BDAT, None  # a refused chunk must be read all the same (RFC 3030 §2)
-        if self._body is None:
-            self._refusal = self._no_content_now()
-            if self._refusal is None:
-                self._body = bytearray()
-                self.transactions += 1
-        if self._body is not None and len(self._body) + self._need > self._settings.max_message_octets:
-            self._refuse_content("refused-size", self._settings.too_big)
+        refusal = None if self._content.chunked else self._no_content_now()
+        if refusal is None and not self._content.chunked:
+            self.transactions += 1
+        self._mode = _Mode.BDAT
+        self._content.begin_chunk(*chunk, refusal)
         return b""
 
     def _no_content_now(self) -> bytes | None:
@@ -340,7 +319,7 @@ class Receiver:
         reply = self._policy.data(self.session)
         if reply is not None:
             return self._refuse("refused-data", wire(reply))
-        return None if self._charge(_FIRST_OCTETS) else self._refuse("refused-memory", say.MEMORY_FULL)
+        return None if self._content.has_room() else self._refuse("refused-memory", say.MEMORY_FULL)
 
     def _rset(self, arg: bytes) -> bytes:
         self._reset()
@@ -387,98 +366,39 @@ class Receiver:
     # Content
 
     def _data(self) -> bool:
-        buf, pos = self._buf, self._pos
-        end = self._end_of_data()
-        if end < 0:
-            self._scan = max(pos, len(buf) - 4)
-            self._bound(len(buf) - pos)
-            if self._refusal is not None:  # only its end is still of interest
-                self._pos = self._scan
+        self._pos, content = self._content.data(self._buf, self._pos)
+        if content is None:
             return False
-        self._bound(end - pos)
-        self._pos, self._mode = end + len(_END), _Mode.COMMAND
-        content = b"" if self._refusal is not None else bytes(buf[pos + 2 : end + 2])
-        self._finish(unstuff(content) if self._stuffed else content)
+        self._finish(content)
         return True
 
-    def _end_of_data(self) -> int:
-        """Where CRLF.CRLF begins, or -1. One search finds it in content without stuffed dots, and that is most."""
-        buf = self._buf
-        if self._stuffed or self._refusal is not None:
-            return buf.find(_END, self._scan)
-        found = _DOT.search(buf, self._scan)
-        if found is None:
-            return -1
-        at = found.start()
-        if buf.startswith(_END, at):
-            return at
-        if len(buf) - at < len(_END) and _END.startswith(buf[at:]):
-            return -1
-        self._stuffed = True
-        return buf.find(_END, at)
-
-    def _bound(self, size: int) -> None:
-        """size: octets of content so far, stuffing included: that can add a third of the true size."""
-        if self._refusal is not None:
-            return
-        if size > self._settings.max_message_octets * 4 // 3 + 2:
-            self._refuse_content("refused-size", self._settings.too_big)
-        elif not self._charge(size):
-            self._refuse_content("refused-memory", say.MEMORY_FULL)
-
     def _chunk(self) -> bool:
-        buf, pos = self._buf, self._pos
-        count = min(self._need, len(buf) - pos)
-        if self._refusal is None and self._body is not None:
-            if self._charge(len(self._body) + count):
-                self._body += memoryview(buf)[pos : pos + count]
-            else:
-                self._refuse_content("refused-memory", say.MEMORY_FULL)
-        self._pos += count
-        self._need -= count
-        if self._need:
+        self._pos, is_whole = self._content.chunk(self._buf, self._pos)
+        if not is_whole:
             return False
-        self._mode = _Mode.COMMAND
-        if self._refusal is not None or self._last:
-            content = bytes(self._body or b"")
-            self._body = None
+        content = self._content.chunks()
+        if content is not None:
             self._finish(content)
         else:
+            self._mode = _Mode.COMMAND
             self._say(say.OK_CHUNK)
         return True
 
     def _finish(self, content: bytes) -> None:
-        """All of the content is here, or its refusal was decided on the way: a Message, or the reply that says why."""
-        mail, refusal = self._mail, self._refusal
-        self._mail = self._refusal = None
-        if refusal is None:
-            content, refusal = self._examined(content)
+        """All of the content is here: a Message, or the reply that says why not."""
+        self._mode = _Mode.COMMAND
+        mail, session = self._mail, self.session
+        content = self._content.examined(content, session.bare_newlines)
+        refusal = self._content.refusal
         if refusal is not None or mail is None:
             self._reset()
             self._say(refusal or say.MAIL_FIRST)
             return
-        session = self.session
+        self._mail = None
         mail.content = content
         mail.domain, mail.login, mail.peer, mail.helo = session.domain, session.login, session.peer, session.helo
         mail.protocol = session.protocol(mail.smtputf8)
-        self.event = Message(mail, self._reserved)
-        self._reserved = 0
-
-    def _examined(self, content: bytes) -> tuple[bytes, bytes | None]:
-        """The content as it is to be kept, and the reply when it is not."""
-        defect = defect_of(content)
-        if defect is Defect.BARE_NEWLINE and self.session.bare_newlines:
-            content = with_crlf(content)
-            defect = defect_of(content)
-        if defect is Defect.BARE_NEWLINE:
-            return content, self._refuse("refused-bare-newline", say.BARE_NEWLINE)
-        if defect is Defect.NUL:
-            return content, self._refuse("refused-nul", say.NUL)
-        if len(content) > self._settings.max_message_octets:
-            return content, self._refuse("refused-size", self._settings.too_big)
-        if content and not content.endswith(b"\r\n"):  # BDAT may end anywhere (RFC 3030 §2)
-            content += b"\r\n"
-        return content, None
+        self.event = Message(mail, self._content.handed_over())
 
     # Small parts
 
@@ -496,34 +416,13 @@ class Receiver:
         self._counters.add(counter)
         return reply
 
-    def _refuse_content(self, counter: str, reply: bytes) -> None:
-        """Read on to the end of the content, keep none of it, then say this."""
-        self._refusal = self._refuse(counter, reply)
-        if self._body is not None:
-            self._body = bytearray()
-        self._free()
-
     def _drop_client(self, counter: str, reply: bytes) -> bool:
         self.hang_up(self._refuse(counter, reply))
         return False
 
-    def _charge(self, size: int) -> bool:
-        """Have `size` octets reserved for the content under way. False: no room, the share so far stays."""
-        if size <= self._reserved:
-            return True
-        if not self._budget.reserve(size - self._reserved):
-            return False
-        self._reserved = size
-        return True
-
-    def _free(self) -> None:
-        self._budget.release(self._reserved)
-        self._reserved = 0
-
     def _reset(self) -> None:
-        self._mail = self._body = self._refusal = None
-        if self._reserved:
-            self._free()
+        self._mail = None
+        self._content.reset()
 
 
 def _unknown(receiver: Receiver, arg: bytes) -> bytes:
