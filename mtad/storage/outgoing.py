@@ -187,9 +187,10 @@ class Outgoing:
                 room -= len(some)
         firsts = [self._first_due(connection, site, tenant) for tenant in tenants]
         waiting = [first for first in firsts if first is not None]
+        late = {t for t, first in zip(tenants, firsts, strict=True) if first is not None and first <= now}
         needed = dict.fromkeys(r.message_id for r in taken if r.message_id not in have)
         messages = self.messages(connection, needed, content_octets)
-        return Claim(taken, messages, min(waiting, default=None))
+        return Claim(taken, messages, min(waiting, default=None), late)
 
     @staticmethod
     def _tenants(connection: sqlite3.Connection, site: int) -> list[int]:
@@ -292,11 +293,15 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Claim:
-    """next_due: when the site has something due that was not taken; None: nothing more waits there."""
+    """next_due: when the site has something due that was not taken; None: nothing more waits there.
+
+    late: domains that have something due there which was not taken.
+    """
 
     recipients: list[StoredRecipient]
     messages: dict[int, StoredMessage]
     next_due: float | None
+    late: set[int]
 
 
 _DONE = {

@@ -83,8 +83,10 @@ def take_in_hand(connection: sqlite3.Connection, numbers: Sequence[int]) -> None
     connection.executemany("UPDATE sites SET next_due = NULL WHERE id = ?", [(number,) for number in numbers])
 
 
-def let_go(connection: sqlite3.Connection, number: int, not_before: float | None) -> None:
+def let_go(connection: sqlite3.Connection, number: int, paces: str, not_before: float | None) -> None:
     """The daemon forgets this site: the row says when to look again. not_before: a suspension's end."""
+    if paces:
+        save_paces(connection, [(number, paces)])
     [first] = connection.execute(
         "SELECT min(due_at) FROM recipients WHERE state = 0 AND site_id = ?", (number,)
     ).fetchone()

@@ -1,0 +1,196 @@
+"""Book: the sites the running daemon has in mind, and when each must be looked at next.
+
+Room: queue. May import: mail, storage, delivery. Invariant: a site with waiting rows is either here, with `claim_at`
+no later than its first due row, or has that time in the store (`sites.next_due`).
+"""
+
+import asyncio
+import heapq
+import json
+from collections.abc import Iterator
+
+from mtad.clock import Clock
+from mtad.delivery.mx import Route
+from mtad.mail.waiting import Waiting, WaitReason
+from mtad.queue.shaping import Shaping, site_key
+from mtad.queue.site import Site
+from mtad.queue.sites import RELAY
+from mtad.queue.throttle import Pace, PaceState
+from mtad.storage import sites as table
+from mtad.storage.database import Database, Lane
+from mtad.storage.sites import UNRESOLVED, SiteRow, site_id
+
+MAX_SITES = 5000  # in memory; the others wait in the store
+FORGET_S = 60.0  # a site without work is forgotten after this
+_MAX_ROUTES = 20_000
+
+
+class Book:
+    """wake: set when something must be looked at sooner than was planned.
+
+    fixed_key: the one site of a transport that has only one (the captured inbox), None where routes tell.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ensure: Lane[tuple[int, str]],
+        shaping: Shaping,
+        clock: Clock,
+        wake: asyncio.Event,
+        fixed_key: str | None,
+    ) -> None:
+        self._database, self._ensure, self._clock, self._wake, self._fixed_key = (
+            database,
+            ensure,
+            clock,
+            wake,
+            fixed_key,
+        )
+        self.shaping = shaping
+        self._sites: dict[int, Site] = {}
+        self._by_route: dict[Route, Site] = {}
+        self._recent: tuple[Route | None, Site] = (None, self._new("?"))
+        self.unresolved = self._recent[1]
+        self._looks: list[tuple[float, int]] = []  # heap of (when, site id)
+        self.stored_due: float | None = 0.0  # when a site that is not here must be looked at
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(list(self._sites.values()))
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def get(self, number: int) -> Site | None:
+        return self._sites.get(number)
+
+    def of_route(self, route: Route) -> Site:
+        """The site that mail on this route belongs to, made if need be."""
+        if self._recent[0] is route:
+            return self._recent[1]
+        site = self._by_route.get(route)
+        if site is None or self._sites.get(site.id) is not site:
+            hosts = [host.name for host in route.hosts]
+            key = self._fixed_key or (RELAY if route.relay else site_key(hosts, self.shaping))
+            site = self._sites.get(site_id(key)) or self._new(key)
+            site.hosts = tuple(hosts)
+            site.profile = self.shaping.profile_for(key, hosts)
+            if len(self._by_route) >= _MAX_ROUTES:
+                self._by_route.clear()
+            self._by_route[route] = site
+        self._recent = (route, site)
+        return site
+
+    def _new(self, key: str) -> Site:
+        site = Site(site_id(key), key, self.shaping.profile_for(key), self._clock.now())
+        self._sites[site.id] = site
+        if site.id != UNRESOLVED:
+            self._ensure.tell((site.id, key))
+        return site
+
+    def pace(self, site: Site, source: str) -> Pace:
+        pace = site.paces.get(source)
+        if pace is None:
+            saved = site.saved.get(source)
+            pace = Pace(site.profile, self._clock.now(), PaceState.from_json(saved) if saved else None)
+            site.paces[source] = pace
+        return pace
+
+    # --- when to look ---
+
+    def look_at(self, site: Site, at: float) -> None:
+        """The store has something due for the site at `at`."""
+        if site.claim_at is None or at < site.claim_at:
+            site.claim_at = at
+            self.remind(site, at)
+
+    def remind(self, site: Site, at: float) -> None:
+        heapq.heappush(self._looks, (at, site.id))
+        if self._looks[0] == (at, site.id):
+            self._wake.set()
+
+    def due(self, now: float) -> Iterator[Site]:
+        """Sites whose time has come."""
+        while self._looks and self._looks[0][0] <= now:
+            site = self._sites.get(heapq.heappop(self._looks)[1])
+            if site is not None:
+                yield site
+
+    def next_look(self) -> float | None:
+        return self._looks[0][0] if self._looks else None
+
+    def stored_sooner(self, at: float) -> None:
+        """A row of a site that is not here is due at `at`; the caller's commit tells the store so."""
+        if self.stored_due is None or at < self.stored_due:
+            self.stored_due = at
+            self._wake.set()
+
+    # --- in and out of memory ---
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._sites) < MAX_SITES
+
+    async def take_in_hand(self, now: float) -> None:
+        """Bring due sites in from the store."""
+        rows = await self._database.read(lambda connection: table.due(connection, now, 64))
+        if rows:
+            numbers = [row.id for row in rows]
+            await self._database.writer.write(lambda connection: table.take_in_hand(connection, numbers))
+        for row in rows:
+            self.adopt(row)
+            self.look_at(self._sites[row.id], now)
+        self.stored_due = await self._database.read(table.first_due)
+
+    def adopt(self, row: SiteRow) -> Site:
+        site = self._sites.get(row.id) or self._new(row.key)
+        if not site.paces:
+            site.saved = row.paces
+        until, now = row.suspended_until, self._clock.now()
+        if row.suspended_why is not None and (until is None or until > now):
+            site.shut = Waiting(WaitReason.SITE_SUSPENDED, until, row.suspended_why)
+            if until is not None:
+                self.remind(site, until)
+        return site
+
+    async def forget_idle(self, now: float) -> None:
+        """Let go of sites that have had no work for a while; what we learnt of them is kept in the store."""
+        for site in self:
+            idle = not site.count and not site.working and not site.claiming and now - site.idle_since > FORGET_S
+            if not idle or site.id == UNRESOLVED or site.hushed:
+                continue
+            if site.claim_at is not None and site.claim_at <= now + FORGET_S and site.shut is None:
+                continue
+            await self._let_go(site)
+
+    async def _let_go(self, site: Site) -> None:
+        del self._sites[site.id]  # from here on new mail for it finds it in the store
+        if self._recent[1] is site:
+            self._recent = (None, self.unresolved)
+        not_before = site.shut.until if site.shut is not None else None
+        state = paces_json(site)
+        await self._database.writer.write(lambda connection: table.let_go(connection, site.id, state, not_before))
+        self.stored_due = await self._database.read(table.first_due)
+        self._wake.set()
+
+    async def save_paces(self) -> None:
+        rows = [(site.id, state) for site in self if (state := paces_json(site))]
+        if rows:
+            await self._database.writer.write(lambda connection: table.save_paces(connection, rows))
+
+    def reload(self, shaping: Shaping) -> None:
+        """New shaping rules: sites keep what they learnt, within the new limits."""
+        self.shaping = shaping
+        self._by_route.clear()
+        self._recent = (None, self.unresolved)
+        for site in self:
+            site.profile = shaping.profile_for(site.key, site.hosts)
+            site.saved = {source: pace.save().to_json() for source, pace in site.paces.items()}
+            now = self._clock.now()
+            for source in site.paces:
+                site.paces[source] = Pace(site.profile, now, PaceState.from_json(site.saved[source]))
+
+
+def paces_json(site: Site) -> str:
+    """source address -> state, "" when nothing was learnt."""
+    return json.dumps({source: pace.save().to_json() for source, pace in site.paces.items()}) if site.paces else ""

@@ -1,0 +1,532 @@
+"""Runner: leases due recipients site by site and keeps workers on them, fairly between sites and sending domains.
+
+Room: queue. May import: mail, storage, feedback, delivery. The book says when each site must be looked at; workers
+deliver; what an attempt came to is settled in settle.py. Operators' wishes are in operator.py.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Protocol
+
+from mtad import log as log_module
+from mtad.clock import Clock
+from mtad.config import QueueConfig
+from mtad.delivery.mx import Route
+from mtad.feedback.classify import Cause, Kind, Verdict
+from mtad.mail.reply import Deferred, Failed, Phase, Reply
+from mtad.mail.waiting import Waiting, WaitReason
+from mtad.queue.book import Book
+from mtad.queue.settle import Settler
+from mtad.queue.shaping import Action, Do
+from mtad.queue.site import Site
+from mtad.queue.throttle import Pace
+from mtad.queue.work import Held, Job, Transport
+from mtad.queue.worker import Worker, is_long
+from mtad.storage import sites as site_table
+from mtad.storage.database import Database
+from mtad.storage.outgoing import Outgoing, StoredMessage, StoredRecipient
+from mtad.storage.sites import UNRESOLVED
+
+log = log_module.get("queue")
+
+UPKEEP_S = 30.0  # expiry at shut sites, forgetting idle ones, saving what was learnt
+RESOLVING = 200  # recipients of unknown sites leased at once: each may need DNS
+_EXPIRED = Reply(451, "4.7", "Nothing could be tried within the time a message may wait")
+
+
+class Memory(Protocol):
+    """Message bytes held at present, against a limit."""
+
+    limit: int
+    used: int
+
+    def reserve(self, octets: int) -> bool: ...
+    def release(self, octets: int) -> None: ...
+
+
+class Tenants(Protocol):
+    """What the queue asks about the domains that send."""
+
+    def paused(self) -> dict[int, str]:
+        """Domain id -> why."""
+
+    def sources(self, domain_id: int) -> tuple[str, ...]:
+        """Addresses the domain sends from; ("",): the system chooses."""
+
+    def all_sources(self) -> tuple[str, ...]: ...
+
+
+Finish = Callable[[StoredMessage, bytes], tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]]
+
+
+class Runner:
+    """unwell: why the store or the machine is in no state to deliver, None when all is well. limit_source: a source
+    address's own gate (warm-up); sent: told of what left from it.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        outgoing: Outgoing,
+        book: Book,
+        wake: asyncio.Event,
+        settler: Settler,
+        transport: Transport,
+        tenants: Tenants,
+        finish: Finish,
+        memory: Memory,
+        clock: Clock,
+        config: QueueConfig,
+        idle_s: float,
+        unwell: Callable[[], str | None],
+        limit_source: Callable[[str, float], Waiting | None],
+        sent: Callable[[str, int], None],
+    ) -> None:
+        self._database, self._outgoing, self.book, self._wake = database, outgoing, book, wake
+        self._settler, self._transport, self._tenants = settler, transport, tenants
+        self._finish, self._memory, self._clock, self._config = finish, memory, clock, config
+        self._idle_s, self.unwell, self._limit_source, self._sent = idle_s, unwell, limit_source, sent
+        self._held: dict[int, Held] = {}
+        self.count = 0  # jobs in memory, all sites
+        self.connections = 0  # wanted or open
+        self._resolving: dict[str, list[tuple[Site, Held, StoredRecipient]]] = {}
+        self._upkeep_at = clock.now() + UPKEEP_S
+        self._tasks: asyncio.TaskGroup | None = None
+        self.stopping = False
+        self.why_paused = "queue.paused is set in the configuration" if config.paused else ""
+
+    # --- what submit asks (its Desk) ---
+
+    def place(self, domain: str) -> int:
+        route = self._transport.known(domain)
+        return self.book.of_route(route).id if route is not None else UNRESOLVED
+
+    def admit(self, site_id: int, domain_id: int, octets: int) -> bool:
+        site, config = self.book.get(site_id), self._config
+        if (
+            site is None
+            or site.shut is not None
+            or self.stopping
+            or self.why_paused
+            or self.count >= config.window
+            or site.count >= config.window_per_site
+            or domain_id in site.late
+            or domain_id in site.hushed
+            or domain_id in self._tenants.paused()
+            or self.unwell() is not None
+        ):
+            return False
+        if site.tenants > 1 and site.ready_of(domain_id) > config.window_per_site // (site.tenants + 1):
+            return False  # one domain's blast must not fill the window of a site that others use
+        if octets and not self._memory.reserve(octets):
+            return False
+        site.count += 1
+        self.count += 1
+        return True
+
+    def backlog(self, site_id: int, domain_id: int, due_at: float) -> tuple[int, float] | None:
+        site = self.book.get(site_id)
+        if site is None:
+            self.book.stored_sooner(due_at)
+            return site_id, due_at
+        if due_at <= self._clock.now():
+            site.late.add(domain_id)
+        self.book.look_at(site, due_at)
+        return None
+
+    def refund(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None:
+        for recipient in recipients:
+            site = self.book.get(recipient.site_id)
+            assert site is not None  # a site with jobs is not forgotten
+            site.count -= 1
+            self.count -= 1
+        if recipients:
+            self._memory.release(message.size)
+
+    def take(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None:
+        held = self._held[message.id] = Held(message, len(recipients), message.size)
+        self._enter(held, recipients)
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Until stop(); then wait for transactions under way. Cancel me to hurry them."""
+        await self._recover()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                while not self.stopping:
+                    next_at = await self._round(self._clock.now())
+                    await self._clock.nap(self._wake, next_at - self._clock.now())
+                    self._wake.clear()
+                self._dismiss()
+        finally:
+            self._dismiss()
+            await self.book.save_paces()
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self.stopping = True
+        self._wake.set()
+
+    def _dismiss(self) -> None:
+        """Give back what nobody has begun, and send idle workers home."""
+        for site in self.book:
+            self.release(site, site.drain())
+            for source in list(site.parked):
+                site.wake_parked(source, site.working)
+        for waiting in self._resolving.values():
+            for site, held, recipient in waiting:
+                self._settler.give_back(recipient, site.id)
+                self._gone(site, held)
+            waiting.clear()
+
+    async def _recover(self) -> None:
+        """Leases of a daemon that died are attempts whose outcome nobody knows."""
+        count = 0
+        while rows := await self._database.read(lambda connection: self._outgoing.leased(connection, 1000)):
+            for recipient in rows:
+                self._settler.give_back(recipient, recipient.site_id, begun=True)
+            await self._database.writer.write(lambda connection: None)  # the settled rows are committed with it
+            count += len(rows)
+        if count:
+            log.warning("attempts-interrupted", recipients=count)
+        await self._database.writer.write(site_table.rebuild_due)
+
+    async def _round(self, now: float) -> float:
+        """Look at every site whose time has come; when to look again."""
+        for site in self.book.due(now):
+            self._look(site, now)
+        room = self.count < self._config.window and self.book.has_room
+        stored = self.book.stored_due
+        if stored is not None and stored <= now and room:
+            await self.book.take_in_hand(now)
+            stored = self.book.stored_due
+        if now >= self._upkeep_at:
+            await self._upkeep(now)
+        times = (self._upkeep_at, self.book.next_look(), stored if room else None)
+        return min(at for at in times if at is not None)
+
+    def _look(self, site: Site, now: float) -> None:
+        if site.shut is not None and site.shut.until is not None and site.shut.until <= now:
+            log.info("site-opens", site=site.key)
+            site.shut = None
+        for tenant, why in list(site.hushed.items()):
+            if why.until is not None and why.until <= now:
+                del site.hushed[tenant]
+        if site.shut is not None:
+            return
+        self._start_workers(site)
+        if site.claim_at is not None:
+            if site.claim_at <= now:
+                self._claim_if_room(site)
+            else:
+                self.book.remind(site, site.claim_at)
+
+    async def _upkeep(self, now: float) -> None:
+        self._upkeep_at = now + UPKEEP_S
+        for site in self.book:
+            if site.shut is not None:
+                await self._expire(site, now)
+        await self.book.forget_idle(now)
+        await self.book.save_paces()
+
+    async def _expire(self, site: Site, now: float) -> None:
+        """Mail for a site that takes nothing does not wait for ever: the age limit holds for it too."""
+        while True:
+            rows = await self._database.writer.write(
+                lambda connection: self._outgoing.expired(connection, site.id, now, 200)
+            )
+            if not rows:
+                return
+            messages = await self._read_messages({row.message_id for row in rows})
+            words = Reply(451, "4.7", site.shut.detail) if site.shut else _EXPIRED
+            for row in rows:
+                job = Job(Held(messages.get(row.message_id) or _lost(row), 1), row, _NOWHERE)
+                self._settler.settle(job, Deferred(words, None, Phase.LOCAL))
+
+    async def _read_messages(self, ids: Collection[int]) -> dict[int, StoredMessage]:
+        return await self._database.read(lambda connection: self._outgoing.messages(connection, ids, 0))
+
+    # --- claiming ---
+
+    def _claim_if_room(self, site: Site) -> None:
+        room = min(self._config.window_per_site - site.count, self._config.window - self.count)
+        if site.id == UNRESOLVED:
+            room = min(room, RESOLVING)
+        if site.claiming or self.stopping or self.why_paused or room <= 0:
+            return
+        if self.unwell() is not None:
+            self.book.remind(site, self._clock.now() + 1.0)
+            return
+        assert self._tasks is not None
+        site.claiming = True
+        site.claim_at = None
+        site.count += room
+        self.count += room
+        self._tasks.create_task(self._claim(site, room), name=f"claim {site.key}")
+
+    async def _claim(self, site: Site, room: int) -> None:
+        now = self._clock.now()
+        skip = {*self._tenants.paused(), *site.hushed}
+        octets = max(0, (self._memory.limit - self._memory.used) // 2)
+        have = set(self._held)
+        unused = room
+        try:
+            claim = await self._database.writer.write(
+                lambda connection: self._outgoing.claim(connection, site.id, now, room, have, skip, octets)
+            )
+            unused -= len(claim.recipients)
+        except Exception as error:  # the rows are as they were
+            log.error("claim-failed", site=site.key, cause=repr(error))
+            self.book.look_at(site, now + 5.0)
+            return
+        finally:
+            site.count -= unused
+            self.count -= unused
+            site.claiming = False
+        site.late = claim.late
+        if claim.next_due is not None:
+            self.book.look_at(site, claim.next_due)
+        for recipient in claim.recipients:
+            self._enter(self._hold(recipient, claim.messages), (recipient,))
+
+    def _hold(self, recipient: StoredRecipient, messages: dict[int, StoredMessage]) -> Held:
+        held = self._held.get(recipient.message_id)
+        if held is None:
+            message = messages.get(recipient.message_id) or _lost(recipient)
+            octets = message.size if message.content is not None and self._memory.reserve(message.size) else 0
+            if not octets:
+                message.content = None  # read again when its turn comes
+            held = self._held[recipient.message_id] = Held(message, 0, octets)
+        held.open += 1
+        return held
+
+    # --- from recipients to jobs at their sites ---
+
+    def _enter(self, held: Held, recipients: Iterable[StoredRecipient]) -> None:
+        """Leased recipients become jobs at the site their domain's hosts make up today."""
+        touched: dict[int, Site] = {}
+        for recipient in recipients:
+            counted = self.book.get(recipient.site_id)
+            assert counted is not None  # a site with jobs is not forgotten
+            domain = recipient.address.rpartition("@")[2]
+            route = self._transport.known(domain)
+            if route is None:
+                self._resolve(domain, counted, held, recipient)
+                continue
+            site = self._push(counted, route, held, recipient)
+            if site is not None:
+                touched[site.id] = site
+        for site in touched.values():
+            self._start_workers(site)
+
+    def _push(self, counted: Site, route: Route, held: Held, recipient: StoredRecipient) -> Site | None:
+        site = self.book.of_route(route)
+        if site is not counted:
+            counted.count -= 1
+            site.count += 1
+            recipient.site_id = site.id
+        if site.shut is not None or recipient.domain_id in site.hushed or self.stopping:
+            self._give_back(site, held, recipient)
+            return None
+        site.push(Job(held, recipient, route))
+        return site
+
+    def _resolve(self, domain: str, counted: Site, held: Held, recipient: StoredRecipient) -> None:
+        waiting = self._resolving.get(domain)
+        if waiting is not None:
+            waiting.append((counted, held, recipient))
+            return
+        self._resolving[domain] = [(counted, held, recipient)]
+        assert self._tasks is not None
+        self._tasks.create_task(self._find_route(domain), name=f"route {domain}")
+
+    async def _find_route(self, domain: str) -> None:
+        try:
+            route = await self._transport.route(domain)
+        except Exception as error:
+            log.exception("route-crashed", host=domain)
+            route = Deferred(Reply(451, "4.3", f"Looking up {domain} failed: {error!r}"), None, Phase.DNS)
+        touched: dict[int, Site] = {}
+        for counted, held, recipient in self._resolving.pop(domain):
+            if not isinstance(route, Route):
+                self._settle_unrouted(counted, Job(held, recipient, _NOWHERE), route)
+                continue
+            site = self._push(counted, route, held, recipient)
+            if site is not None:
+                touched[site.id] = site
+        for site in touched.values():
+            self._start_workers(site)
+
+    def _settle_unrouted(self, site: Site, job: Job, outcome: Deferred | Failed) -> None:
+        settled = self._settler.settle(job, outcome)
+        if settled[1] is not None:
+            self.book.look_at(site, settled[1])
+        self.released(site, job)
+
+    # --- workers ---
+
+    def _start_workers(self, site: Site) -> None:
+        if not site.ready or self.stopping:
+            return
+        if site.shut is not None or self.why_paused:
+            self.release(site, site.drain())
+            return
+        now, ready = self._clock.now(), site.ready
+        why: Waiting | None = None
+        for source in self._sources_of(site):
+            ready -= site.wake_parked(source, ready)
+            pace = self.book.pace(site, source)
+            # Workers still connecting will each take one of the jobs, too.
+            ready -= site.workers.get(source, 0) - site.live.get(source, 0)
+            while ready > 0 and self.connections < self._config.connections:
+                why = self._gate(pace, source, now, site.workers.get(source, 0))
+                if why is not None:
+                    break
+                self._spawn(site, source)
+                ready -= 1
+        if not site.working:  # nobody works on them and nobody may begin
+            limit = self._config.connections
+            full = Waiting(WaitReason.TURN, now + 1.0, f"all {limit} outgoing connections are in use")
+            self.shut(site, why or full)
+
+    def _gate(self, pace: Pace, source: str, now: float, connections: int) -> Waiting | None:
+        """Why no worker may begin; one that would have to wait a moment may."""
+        why = self.held_up(source) or pace.send_gate(now)
+        if why is not None and is_long(why, now):
+            return why
+        return pace.connect_gate(now, connections)
+
+    def _sources_of(self, site: Site) -> tuple[str, ...]:
+        every = self._tenants.all_sources()
+        if len(every) == 1:
+            return every
+        wanted = {source: None for tenant in site.heads() for source in self._tenants.sources(tenant)}
+        return tuple(sorted(wanted, key=lambda source: site.workers.get(source, 0)))
+
+    def _spawn(self, site: Site, source: str) -> None:
+        assert self._tasks is not None
+        site.workers[source] = site.workers.get(source, 0) + 1
+        self.connections += 1
+        worker = Worker(
+            self, site, source, self.book.pace(site, source), self._transport, self._settler, self._clock, self._idle_s
+        )
+        task = self._tasks.create_task(worker.run(), name=f"site {site.key}")
+        task.add_done_callback(lambda done: self._ended(site, source))
+
+    def _ended(self, site: Site, source: str) -> None:
+        site.workers[source] -= 1
+        self.connections -= 1
+        site.idle_since = self._clock.now()
+        self._start_workers(site)
+
+    # --- what workers ask (their Office) ---
+
+    def served_by(self, site: Site, source: str) -> Collection[int] | None:
+        if len(self._tenants.all_sources()) == 1:
+            return None
+        return {tenant for tenant in site.heads() if source in self._tenants.sources(tenant)}
+
+    def held_up(self, source: str) -> Waiting | None:
+        cause = self.unwell()
+        if cause is not None:
+            return Waiting(WaitReason.STORE, self._clock.now() + 1.0, cause)
+        if self.why_paused:
+            return Waiting(WaitReason.PAUSED, None, self.why_paused)
+        return self._limit_source(source, self._clock.now()) if source else None
+
+    def count_sent(self, source: str, recipients: int) -> None:
+        if source:
+            self._sent(source, recipients)
+
+    async def message_chunks(self, job: Job) -> tuple[bytes, ...] | None:
+        message = job.held.message
+        content = message.content
+        if content is None:
+            content = await self._database.read(lambda connection: self._outgoing.content(connection, message))
+            if content is None:
+                return None
+        finished = self._finish(message, content)
+        return finished if isinstance(finished, tuple) else await finished
+
+    def shut(self, site: Site, why: Waiting) -> None:
+        """Nothing goes to this site until why.until: its ready jobs go back to the store."""
+        if site.shut is None:
+            log.info("site-waits", site=site.key, why=why.reason, detail=why.detail, until=why.until)
+        site.shut = why
+        self.release(site, site.drain())
+        if why.until is not None:
+            self.book.remind(site, why.until)
+
+    def retry_at(self, site: Site, at: float) -> None:
+        self.book.look_at(site, at)
+
+    def action_for(self, site: Site, outcome: Deferred | Failed) -> Action | None:
+        return self.book.shaping.action_for(site.profile, outcome.reply, outcome.phase)
+
+    def learnt(
+        self, site: Site, pace: Pace, job: Job, outcome: Deferred | Failed, verdict: Verdict, action: Action | None
+    ) -> None:
+        """A refusal may speak of the site or of us: slow down, or stop for a while."""
+        now, words = self._clock.now(), str(outcome.reply)[:300]
+        if action is None:
+            if verdict.kind is Kind.THROTTLED and verdict.cause is not Cause.GREYLISTED:
+                pace.on_throttled(now, words)
+            return
+        said = f"{site.key} said: {words}"
+        match action.do:
+            case Do.SLOW:
+                pace.on_throttled(now, words, action.for_s)
+            case Do.SUSPEND_SITE:
+                pace.suspend(now + action.for_s, said)
+                self.shut(site, Waiting(WaitReason.SITE_SUSPENDED, now + action.for_s, said))
+            case Do.SUSPEND_TENANT:
+                self._hush(site, job.recipient.domain_id, now + action.for_s, said)
+            case Do.HARD | Do.RETRY_IN | Do.IGNORE:
+                return  # they speak of the message alone, and settling has heeded them
+
+    def _hush(self, site: Site, tenant: int, until: float, words: str) -> None:
+        site.hushed[tenant] = Waiting(WaitReason.SITE_SUSPENDED, until, words)
+        self.release(site, site.drain(tenant))
+        self.book.remind(site, until)
+
+    def released(self, site: Site, job: Job) -> None:
+        self._gone(site, job.held)
+
+    def _gone(self, site: Site, held: Held) -> None:
+        """One recipient less in memory."""
+        site.count -= 1
+        self.count -= 1
+        held.open -= 1
+        if not held.open:
+            if self._held.get(held.message.id) is held:
+                del self._held[held.message.id]
+            if held.octets:
+                self._memory.release(held.octets)
+        if site.claim_at is None or site.claiming or site.shut is not None:
+            return
+        if site.count <= self._config.window_per_site // 2 and site.claim_at <= self._clock.now():
+            self._claim_if_room(site)
+
+    # --- giving back ---
+
+    def release(self, site: Site, jobs: Iterable[Job]) -> None:
+        """Leases nobody has begun go back to the store."""
+        for job in jobs:
+            self._give_back(site, job.held, job.recipient)
+
+    def _give_back(self, site: Site, held: Held, recipient: StoredRecipient) -> None:
+        self._settler.give_back(recipient, site.id)
+        site.late.add(recipient.domain_id)
+        self.book.look_at(site, self._clock.now())
+        self._gone(site, held)
+
+
+_NOWHERE = Route("", (), 0)
+
+
+def _lost(recipient: StoredRecipient) -> StoredMessage:
+    """In place of a message whose row is gone: nothing can be sent, and nobody must wait for it."""
+    return StoredMessage(recipient.message_id, recipient.domain_id, "", 0, 1, 0, None, None, None, b"{}")

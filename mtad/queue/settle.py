@@ -1,0 +1,255 @@
+"""Settle: what an attempt came to -> the row's next state and the event that tells of it, in one commit.
+
+Room: queue. May import: mail, storage, feedback. Source: docs/events.rst for the members of an event.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from mtad import log as log_module
+from mtad.clock import Clock
+from mtad.feedback.classify import Cause, Classifier, Verdict
+from mtad.mail.event import EventType
+from mtad.mail.ids import IdSource, queue_id
+from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Reply
+from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
+from mtad.queue.shaping import Action
+from mtad.queue.work import Held, Job
+from mtad.storage.database import Lane
+from mtad.storage.outgoing import EventRow, Settle, State, StoredRecipient
+
+log = log_module.get("queue")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counted since the start, for /metrics. failures: permanent ones by cause."""
+
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+    interrupted: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+class Settler:
+    """Records outcomes. on_failed is told of each recipient given up, with the reply: the sender may want a DSN.
+
+    dice: a random number in [0, 1) for the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane: Lane[Settle],
+        ids: IdSource,
+        clock: Clock,
+        classifier: Classifier,
+        plan: RetryPlan,
+        dice: Callable[[], float],
+        on_failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None],
+    ) -> None:
+        self._lane, self._ids, self._clock, self._dice = lane, ids, clock, dice
+        self.classifier, self._plan = classifier, plan
+        self._on_failed = on_failed
+        self.tally = Tally()
+
+    def reload(self, classifier: Classifier, plan: RetryPlan) -> None:
+        self.classifier, self._plan = classifier, plan
+
+    def delivered(self, job: Job, outcome: Delivered) -> None:
+        recipient, hop = job.recipient, outcome.hop
+        detail = _status(recipient, outcome.reply, hop, outcome.took_s)
+        self._put(job, State.DELIVERED, EventType.DELIVERED, {"delivery-status": detail, **_envelope(hop)})
+        self.tally.delivered += 1
+        self.tally.attempts += 1
+        self.tally.seconds += outcome.took_s
+        log.info(
+            "delivered",
+            msg=queue_id(recipient.message_id),
+            rcpt=recipient.address,
+            host=hop.host,
+            ip=hop.address,
+            reply=outcome.reply,
+            took_s=outcome.took_s,
+        )
+
+    def settle(
+        self, job: Job, outcome: Deferred | Failed, action: Action | None = None
+    ) -> tuple[Verdict, float | None]:
+        """The verdict, and when the recipient is due again (None: given up). action: a reply rule's."""
+        recipient, now = job.recipient, self._clock.now()
+        host = outcome.hop.host if outcome.hop else ""
+        verdict = self.classifier.verdict(outcome.reply, outcome.phase, host)
+        age_s = self._plan.give_up_after_s - (recipient.expire_at - now)
+        step = next_step(outcome, verdict, recipient.attempts, age_s, self._plan, self._dice(), action)
+        self.tally.attempts += 1
+        self.tally.seconds += outcome.took_s
+        match step:
+            case RetryIn():
+                self._defer(job, outcome, verdict, now, step)
+                return verdict, now + step.wait_s
+            case GiveUp():
+                self._fail(job, outcome, verdict, step)
+                return verdict, None
+            case Done():
+                raise AssertionError("only Delivered is done")
+
+    def _defer(self, job: Job, outcome: Deferred | Failed, verdict: Verdict, now: float, step: RetryIn) -> None:
+        recipient, wait_s = job.recipient, step.wait_s
+        if isinstance(outcome, Deferred) and outcome.unknown:
+            recipient.unknown += 1
+            log.warning("outcome-unknown", msg=queue_id(recipient.message_id), rcpt=recipient.address)
+        status = _status(recipient, outcome.reply, outcome.hop, outcome.took_s)
+        status["retry-seconds"] = round(wait_s, 1)
+        detail = {
+            "severity": "temporary",
+            "reason": step.reason,
+            "cause": verdict.cause,
+            "delivery-status": status,
+            **_envelope(outcome.hop),
+        }
+        if isinstance(outcome, Deferred) and outcome.unknown:
+            detail["possible-duplicate"] = True
+        self._put(job, State.WAITING, EventType.FAILED_TEMPORARY, detail, now + wait_s, str(outcome.reply)[:1000])
+        self.tally.deferred += 1
+        log.info(
+            "deferred",
+            msg=queue_id(recipient.message_id),
+            rcpt=recipient.address,
+            host=outcome.hop.host if outcome.hop else None,
+            reply=outcome.reply,
+            cause=verdict.cause,
+            wait_s=wait_s,
+            attempt=recipient.attempts,
+        )
+
+    def _fail(self, job: Job, outcome: Deferred | Failed, verdict: Verdict, step: GiveUp) -> None:
+        recipient, reply = job.recipient, step.reply
+        status = _status(recipient, reply, outcome.hop, outcome.took_s)
+        if step.last is not reply:
+            status["last-reply"] = str(step.last)[:1000]
+        detail = {
+            "severity": "permanent",
+            "reason": step.reason,
+            "cause": verdict.cause,
+            "delivery-status": status,
+            **_envelope(outcome.hop),
+        }
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, detail)
+        self.tally.failed += 1
+        self.tally.failures[verdict.cause] = self.tally.failures.get(verdict.cause, 0) + 1
+        log.info(
+            "failed",
+            msg=queue_id(recipient.message_id),
+            rcpt=recipient.address,
+            host=outcome.hop.host if outcome.hop else None,
+            reply=reply,
+            cause=verdict.cause,
+            reason=step.reason,
+            attempt=recipient.attempts,
+        )
+        self._on_failed(job.held, recipient, step.last, outcome.hop)
+
+    def drop(self, job: Job, why: str) -> None:
+        """An operator takes it out of the queue: a permanent failure like any other, without a DSN."""
+        status = {"code": 0, "message": why, "description": why, "attempt-no": job.recipient.attempts}
+        detail = {"severity": "permanent", "reason": "generic", "cause": Cause.UNKNOWN, "delivery-status": status}
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, detail)
+        self.tally.failed += 1
+        log.info("dropped", msg=queue_id(job.recipient.message_id), rcpt=job.recipient.address, why=why)
+
+    def give_back(self, recipient: StoredRecipient, site_id: int, *, begun: bool = False) -> None:
+        """Return a lease. begun: an attempt was under way and we shall never learn what came of it."""
+        event: EventRow | None = None
+        attempts, unknown, now = recipient.attempts - 1, recipient.unknown, self._clock.now()
+        if begun:
+            attempts, unknown = recipient.attempts, recipient.unknown + 1
+            self.tally.interrupted += 1
+            event = (
+                self._ids.next(),
+                int(EventType.INTERRUPTED),
+                recipient.domain_id,
+                recipient.message_id,
+                recipient.id,
+                orjson.dumps({"attempt-no": recipient.attempts}),
+            )
+        self._lane.tell(
+            Settle(
+                recipient.id,
+                recipient.message_id,
+                State.WAITING,
+                event,
+                site_id=site_id,
+                due_at=now,
+                attempts=max(0, attempts),
+                unknown=unknown,
+                last_reply=recipient.last_reply,
+            )
+        )
+
+    def _put(
+        self,
+        job: Job,
+        state: State,
+        kind: EventType,
+        detail: dict[str, Any],
+        due_at: float | None = None,
+        last_reply: str | None = None,
+    ) -> None:
+        recipient, message = job.recipient, job.held.message
+        event = (
+            self._ids.next(),
+            int(kind),
+            recipient.domain_id,
+            recipient.message_id,
+            recipient.id,
+            orjson.dumps(detail),
+        )
+        self._lane.tell(
+            Settle(
+                recipient.id,
+                recipient.message_id,
+                state,
+                event,
+                message.segment is not None or message.content is None,
+                recipient.site_id,
+                due_at,
+                recipient.attempts,
+                recipient.unknown,
+                last_reply,
+            )
+        )
+
+
+def _status(recipient: StoredRecipient, reply: Reply, hop: Hop | None, took_s: float) -> dict[str, Any]:
+    """The delivery-status member. `message` is the remote side's, `description` ours when nobody remote spoke."""
+    status: dict[str, Any] = {
+        "code": reply.code,
+        "message": reply.text if hop else "",
+        "description": "" if hop else reply.text,
+        "attempt-no": recipient.attempts,
+        "session-seconds": round(took_s, 3),
+    }
+    if reply.detail:
+        status["enhanced-code"] = reply.enhanced
+    if hop:
+        status["mx-host"] = hop.host
+        status["tls"] = hop.tls is not None
+        status["certificate-verified"] = hop.verified
+        if hop.tls:
+            status["tls-version"] = hop.tls
+    if recipient.unknown:
+        status["possible-duplicate"] = True
+    return status
+
+
+def _envelope(hop: Hop | None) -> dict[str, Any]:
+    if hop is None:
+        return {}
+    return {"hop": {"ip": hop.address, "sending-ip": hop.source}}

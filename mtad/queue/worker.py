@@ -1,0 +1,229 @@
+"""Worker: one connection of one site: takes jobs in turn, waits where the pace says so, attempts, settles.
+
+Room: queue. May import: mail, storage, feedback, delivery.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Protocol
+
+from mtad import log as log_module
+from mtad.clock import Clock
+from mtad.delivery.mx import Route
+from mtad.feedback.classify import Verdict
+from mtad.mail.envelope import Transaction
+from mtad.mail.ids import queue_id
+from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
+from mtad.mail.waiting import Waiting
+from mtad.queue.settle import Settler
+from mtad.queue.shaping import Action
+from mtad.queue.site import Site
+from mtad.queue.throttle import Pace
+from mtad.queue.work import Job, Session, Transport
+from mtad.storage.outgoing import Flag
+
+log = log_module.get("queue")
+
+PATIENCE_S = 5.0  # a shorter wait is waited out with the jobs in memory; a longer one gives them back
+_INTERNAL = Reply(451, "3.0", "An error inside mtad stopped the attempt; the log has the details")
+_GONE = Reply(554, "6.0", "The bytes of the message are not in the store any more")
+
+
+class Office(Protocol):
+    """What a worker asks of the runner."""
+
+    stopping: bool
+
+    def served_by(self, site: Site, source: str) -> Collection[int] | None:
+        """The domains that send from `source`; None: all do."""
+
+    def held_up(self, source: str) -> Waiting | None:
+        """Why nothing leaves from `source` now: store unhealthy, queue paused, warm-up."""
+
+    async def message_chunks(self, job: Job) -> tuple[bytes, ...] | None:
+        """The message as it goes out, signed; None: its bytes are gone."""
+
+    def action_for(self, site: Site, outcome: Deferred | Failed) -> Action | None:
+        """What the site's reply rules ask for."""
+
+    def learnt(
+        self, site: Site, pace: Pace, job: Job, outcome: Deferred | Failed, verdict: Verdict, action: Action | None
+    ) -> None: ...
+    def released(self, site: Site, job: Job) -> None:
+        """The job is settled and no longer in memory."""
+
+    def retry_at(self, site: Site, at: float) -> None: ...
+    def count_sent(self, source: str, recipients: int) -> None: ...
+
+
+class Worker:
+    """Run it as a task. It ends when its site has nothing for it, or does not want it."""
+
+    def __init__(
+        self,
+        office: Office,
+        site: Site,
+        source: str,
+        pace: Pace,
+        transport: Transport,
+        settler: Settler,
+        clock: Clock,
+        idle_s: float,
+    ) -> None:
+        self._office, self._site, self._source = office, site, source
+        self._transport, self._settler, self._clock, self._idle_s = transport, settler, clock, idle_s
+        self._pace = pace
+        self._session: Session | None = None
+        self._route: Route | None = None
+        self._jobs: list[Job] = []  # under way
+
+    async def run(self) -> None:
+        try:
+            while not self._office.stopping:
+                if not self._site.ready:
+                    if not await self._park():
+                        return
+                    continue
+                if not await self._gates():
+                    return
+                most = self._site.profile.max_recipients
+                self._jobs = self._site.pop(most, self._office.served_by(self._site, self._source))
+                if not self._jobs:
+                    if not await self._park():
+                        return
+                else:
+                    self._pace.take(self._clock.now())
+                    if not await self._serve():
+                        return
+        finally:
+            for job in self._jobs:  # cancelled in the middle: what the peer took we cannot know
+                self._settler.give_back(job.recipient, self._site.id, begun=True)
+                self._office.released(self._site, job)
+            self._close()
+
+    async def _park(self) -> bool:
+        """Wait for work; False: none came in idle_s, or the connection is gone."""
+        if self._session is None:
+            return False
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        parked = self._site.parked.setdefault(self._source, [])
+        parked.append(future)
+        timer = future.get_loop().call_later(self._idle_s, _time_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            if future in parked:
+                parked.remove(future)
+
+    async def _gates(self) -> bool:
+        """Wait until a message may leave; False: that takes too long for sitting here."""
+        while True:
+            now = self._clock.now()
+            why = self._office.held_up(self._source) or self._pace.send_gate(now)
+            if why is None:
+                return True
+            if why.until is None or is_long(why, now):
+                return False
+            await self._clock.sleep(max(0.01, why.until - now))
+            if self._office.stopping or not self._site.ready:
+                return not self._office.stopping
+
+    async def _serve(self) -> bool:
+        """One transaction. False: this worker's connection is not wanted any more."""
+        message = self._jobs[0].held.message
+        requires = bool(message.flags & Flag.REQUIRE_TLS)
+        if not await self._connected(requires):
+            return False
+        session = self._session
+        if session is None:  # the jobs were settled without one
+            return True
+        chunks = await self._office.message_chunks(self._jobs[0])
+        if chunks is None:
+            self._settle([Failed(_GONE, None, Phase.LOCAL)] * len(self._jobs))
+            return True
+        transaction = Transaction(
+            message.reverse_path,
+            tuple([job.recipient.address for job in self._jobs]),
+            chunks,
+            sum(map(len, chunks)),
+            smtputf8=bool(message.flags & Flag.SMTPUTF8),
+            eight_bit=bool(message.flags & Flag.EIGHT_BIT),
+            require_tls=requires,
+        )
+        outcomes: list[Outcome]
+        try:
+            outcomes = await session.send(transaction)
+        except Exception:  # one bad message must not end the worker, and so the site
+            log.exception("attempt-crashed", msg=queue_id(message.id))
+            outcomes = [Deferred(_INTERNAL, session.hop, Phase.LOCAL, unknown=True)] * len(self._jobs)
+            self._close()
+        self._settle(outcomes)
+        return True
+
+    async def _connected(self, requires_tls: bool) -> bool:
+        """Have a session that can take the jobs under way; False: there is none, the jobs are cared for."""
+        session, route = self._session, self._jobs[0].route
+        if session is not None:
+            fits = session.alive and session.sent < self._site.profile.max_messages
+            if fits and _same_hosts(route, self._route) and (not requires_tls or session.hop.tls):
+                return True
+            self._close()
+        opened = await self._transport.open(route, self._source, requires_tls)
+        now = self._clock.now()
+        if not isinstance(opened, Deferred | Failed):
+            self._session, self._route = opened, route
+            self._site.live[self._source] = self._site.live.get(self._source, 0) + 1
+            self._pace.on_connected(now)
+            return True
+        if self._site.sessions and not requires_tls and isinstance(opened, Deferred):
+            # The site takes mail on other connections: it wants fewer of them. Not the message's fault.
+            self._pace.on_connect_failed(now, str(opened.reply), self._site.sessions)
+            self._put_back()
+            return False
+        if isinstance(opened, Deferred) and not requires_tls:
+            self._pace.on_connect_failed(now, str(opened.reply))
+        self._settle([opened] * len(self._jobs))
+        return self._pace.connect_gate(now, 0) is None
+
+    def _put_back(self) -> None:
+        for job in reversed(self._jobs):
+            self._site.push(job, front=True)
+        self._jobs = []
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        jobs, self._jobs = self._jobs, []
+        now = self._clock.now()
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Delivered):
+                self._settler.delivered(job, outcome)
+                self._pace.on_delivered(now)
+            else:
+                action = self._office.action_for(self._site, outcome)
+                verdict, due_at = self._settler.settle(job, outcome, action)
+                if due_at is not None:
+                    self._office.retry_at(self._site, due_at)
+                self._office.learnt(self._site, self._pace, job, outcome, verdict, action)
+            self._office.released(self._site, job)
+        self._office.count_sent(self._source, len(jobs))
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+            self._site.live[self._source] -= 1
+
+
+def is_long(why: Waiting, now: float) -> bool:
+    """Too long to wait with the jobs in memory."""
+    return why.until is None or why.until - now > PATIENCE_S
+
+
+def _same_hosts(one: Route, other: Route | None) -> bool:
+    """Two domains at one provider may have different hosts: a connection serves only those it was opened for."""
+    return one is other or (other is not None and set(one.hosts) == set(other.hosts) and one.port == other.port)
+
+
+def _time_up(future: "asyncio.Future[bool]") -> None:
+    if not future.done():
+        future.set_result(False)
