@@ -100,9 +100,7 @@ class Collector:
         at = found.start()
         if buf.startswith(_END, at):
             return at
-        if len(buf) - at < len(_END) and _END.startswith(buf[at:]):
-            return -1
-        self._stuffed = True
+        self._stuffed = True  # or the end itself, cut by the network: then there is nothing to take out, and no harm
         return buf.find(_END, at)
 
     def _bound(self, size: int) -> None:

@@ -356,6 +356,22 @@ async def test_trust_is_in_the_client_not_in_its_balancer():
         assert [(await client.answer())[:3] for _ in range(3)] == ["220", "250", "530"]
 
 
+async def test_trusted_networks_submit_without_auth_but_never_by_mx():
+    async with house(trusted_networks=("127.0.0.0/8",)) as one:
+        client = await (await one.connect(Listener.SUBMISSION)).in_data("x@far.test")
+        await finish(client)
+        assert (one.taken[0].domain, one.taken[0].login) == ("ours.test", "")
+        stranger = await (await one.connect(Listener.MX)).greeted()
+        assert (await stranger.ask("MAIL FROM:<a@ours.test>", "RCPT TO:<x@far.test>")).startswith("550 5.7.1")
+
+
+async def test_bare_newlines_are_mended_for_listed_networks_only():
+    for networks, code in ((("127.0.0.0/8",), "250 2.0.0"), (("192.0.2.0/24",), "554 5.6.11")):
+        async with house(bare_newline_networks=networks) as one:
+            client = await (await one.connect()).in_data()
+            assert (await finish(client, "a\nb\r\n")).startswith(code)
+
+
 async def test_a_balancer_without_a_header_is_refused():
     async with house(proxy_networks=("127.0.0.0/8",)) as one:
         client = await one.connect()
