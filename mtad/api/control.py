@@ -121,14 +121,22 @@ async def serve_control(folder: Path, operations: Operations) -> AsyncIterator[N
     runner = web.AppRunner(control_app(operations), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     try:
-        with socket.socket(socket.AF_UNIX) as door:
-            door.bind(path)
-            os.chmod(path, 0o600)  # before listen(): until then nobody can connect
-            await web.SockSite(runner, door, backlog=16).start()
-            yield
+        await web.SockSite(runner, _bound(path), backlog=16).start()  # the site closes the socket
+        yield
     finally:
         await runner.cleanup()
         _remove(path)
+
+
+def _bound(path: str) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX)
+    try:
+        door.bind(path)
+        os.chmod(path, 0o600)  # before listen(): until then nobody can connect
+    except OSError:
+        door.close()
+        raise
+    return door
 
 
 def _remove(path: str) -> None:

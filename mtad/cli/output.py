@@ -1,0 +1,59 @@
+"""Output: what commands print: JSON for programs, tables and lines for people.
+
+Room: cli. No markup is read from what is printed, and nothing in it can drive the terminal.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mtad.api.codec import to_json
+from mtad.cli.words import plain
+
+_PIPE_WIDTH = 240  # columns of a table that goes to a file or another program
+
+
+class Output:
+    """json: --json was given."""
+
+    def __init__(self, json: bool) -> None:
+        self.json = json
+
+    def document(self, value: object) -> None:
+        """One JSON document."""
+        click.echo(to_json(value, indent=True))
+
+    def object(self, value: object) -> None:
+        """One JSON object on a line of its own."""
+        click.echo(to_json(value))
+        sys.stdout.flush()
+
+    def line(self, text: str = "") -> None:
+        click.echo(plain(text))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+        """empty: what is said when there are no rows."""
+        if not rows:
+            self.line(empty)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in columns:
+            table.add_column(Text(name), overflow="fold")
+        for row in rows:
+            table.add_row(*[Text(plain(cell)) for cell in row])
+        terminal = sys.stdout.isatty()
+        console = Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, no_color=not terminal)
+        with console.capture() as printed:
+            console.print(table)
+        click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Name and value, those without a value left out."""
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            if value:
+                self.line(f"{name:<{width}}  {value}")

@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from mtad.api.events_json import event_json
+from mtad.mail.event import Event, EventType
+from mtad.mail.ids import IdSource, event_id
+
+ABOUT = {
+    "message-id": "<m1@ours.example>",
+    "from": "Ann <ann@ours.example>",
+    "to": "bob@example.net, eve@example.net",
+    "subject": "Hello",
+    "method": "smtp",
+    "login": "ann@ours.example",
+}
+STATUS = {
+    "code": 250,
+    "message": "ok",
+    "description": "",
+    "attempt-no": 1,
+    "session-seconds": 0.1,
+    "mx-host": "mx.example.net",
+    "tls": True,
+    "certificate-verified": False,
+}
+ACCEPTED = Event(
+    id=IdSource(lambda: 1_700_000_000.0).next(),
+    type=EventType.ACCEPTED,
+    at=1_700_000_000.0,
+    domain="ours.example",
+    queue_id="0" * 13,
+    recipient="bob@example.net",
+    reverse_path="ann@ours.example",
+    size=1234,
+    about=ABOUT,
+    detail={},
+)
+DELIVERED = replace(
+    ACCEPTED,
+    type=EventType.DELIVERED,
+    detail={"delivery-status": STATUS, "hop": {"ip": "192.0.2.9", "sending-ip": "192.0.2.1"}},
+)
+
+
+def test_an_accepted_event_has_the_members_of_the_contract():
+    assert event_json(ACCEPTED) == {
+        "event": "accepted",
+        "id": event_id(ACCEPTED.id),
+        "timestamp": 1_700_000_000.0,
+        "log-level": "info",
+        "tags": [],
+        "campaigns": [],
+        "user-variables": {},
+        "flags": {
+            "is-authenticated": True,
+            "is-test-mode": False,
+            "is-routed": False,
+            "is-system-test": False,
+        },
+        "envelope": {"sender": "ann@ours.example", "transport": "smtp", "targets": "bob@example.net"},
+        "message": {
+            "headers": {
+                "to": "bob@example.net, eve@example.net",
+                "message-id": "m1@ours.example",
+                "from": "Ann <ann@ours.example>",
+                "subject": "Hello",
+            },
+            "attachments": [],
+            "recipients": ["bob@example.net"],
+            "size": 1234,
+        },
+        "recipient": "bob@example.net",
+        "recipient-domain": "example.net",
+        "method": "smtp",
+    }
+    assert len(event_id(ACCEPTED.id)) == 22
+
+
+def test_a_delivered_event_says_how_it_went():
+    made = event_json(DELIVERED)
+    assert made["delivery-status"] == STATUS
+    assert made["envelope"]["sending-ip"] == "192.0.2.1"
+    assert made["log-level"] == "info"
+    assert "hop" not in made
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "level"),
+    [(EventType.FAILED_TEMPORARY, "temporary", "warn"), (EventType.FAILED_PERMANENT, "permanent", "error")],
+)
+def test_a_failure_has_severity_and_reason(kind, severity, level):
+    status = {**STATUS, "code": 451, "retry-seconds": 60.0}
+    made = event_json(replace(ACCEPTED, type=kind, detail={"reason": "greylisted", "delivery-status": status}))
+    assert (made["event"], made["severity"], made["reason"], made["log-level"]) == (
+        "failed",
+        severity,
+        "greylisted",
+        level,
+    )
+    assert made["delivery-status"]["retry-seconds"] == 60.0
+
+
+def test_a_rejected_event_has_a_reject_and_neither_envelope_nor_delivery_status():
+    detail = {
+        "reject": {"reason": "generic", "description": "too large"},
+        "recipient": "bob@example.net",
+        "from": "ann@ours.example",
+    }
+    made = event_json(replace(ACCEPTED, type=EventType.REJECTED, recipient="", about={}, size=0, detail=detail))
+    assert made["reject"] == {"reason": "generic", "description": "too large"}
+    assert made["recipient"] == "bob@example.net"
+    assert made["message"]["headers"]["from"] == "ann@ours.example"
+    assert "envelope" not in made
+    assert "delivery-status" not in made
+
+
+def test_scheduled_for_is_whole_seconds_and_there_only_when_scheduled():
+    scheduled = replace(ACCEPTED, about={**ABOUT, "scheduled-for": 1_700_000_100.5})
+    assert event_json(scheduled)["message"]["scheduled-for"] == 1_700_000_100
+    assert "scheduled-for" not in event_json(ACCEPTED)["message"]
+
+
+@pytest.mark.parametrize("kind", list(EventType))
+def test_a_bare_event_still_has_the_types_that_strict_readers_want(kind):
+    made = event_json(replace(ACCEPTED, type=kind, about={}, detail={}, recipient="", reverse_path=""))
+    orjson.dumps(made)
+    assert made["tags"] == made["campaigns"] == made["message"]["attachments"] == []
+    assert made["user-variables"] == {}
+    assert isinstance(made["message"]["size"], int)
+    if "delivery-status" in made:
+        assert made["delivery-status"] == {"code": 0, "message": "", "description": ""}
+
+
+def test_null_texts_of_a_status_become_empty_ones():
+    detail = {"delivery-status": {"code": None, "message": None, "description": None}}
+    made = event_json(replace(DELIVERED, detail=detail))
+    assert made["delivery-status"] == {"code": 0, "message": "", "description": ""}
