@@ -40,13 +40,16 @@ async def events(
     limit: int,
 ) -> None:
     """Print events, oldest first. With --json one object a line, of the shape the HTTP API gives."""
-    found = await desk.ask(Operations.events, recipient, domain, words, since, limit)
-    for event in found:
+    if follow and not desk.live:
+        raise Impossible("no daemon is running: there will be no new events to follow")
+    # Who follows must know what is there already and is not shown, so that it is not taken for new.
+    found = await desk.ask(
+        Operations.events, recipient, domain, words, 0.0 if follow else since, MAX_EVENTS if follow else limit
+    )
+    for event in [event for event in found if event.at >= since][-limit:] if limit else []:
         _print(event, out)
     if not follow:
         return
-    if not desk.live:
-        raise Impossible("no daemon is running: there will be no new events to follow")
 
     async def look(after: int) -> Sequence[Event]:
         return await desk.ask(Operations.events, recipient, domain, words, 0.0, following.PAGE, after)
