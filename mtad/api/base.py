@@ -96,6 +96,10 @@ class Base:
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.writer.write(work)
 
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """For the daemon's own additions at the start."""
+        return await self._write(work)
+
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.read(work)
 

@@ -26,6 +26,11 @@ _SHOWN = 1000  # recipients of one message that are shown
 _STATES = {State.WAITING: "waiting", State.LEASED: "sending", State.DELIVERED: "delivered", State.FAILED: "failed"}
 
 
+def _sentence(fact: str, why: str) -> str:
+    words = reason(why, "")
+    return f"{fact}: {words}" if words else fact
+
+
 class QueueOperations(Base):
     async def queue_list(self, site: str = "", domain: str = "", recipient: str = "", limit: int = 100) -> QueueList:
         """Up to `limit` open recipients. domain: of ours; recipient: an address, or "@domain"."""
@@ -123,7 +128,7 @@ class QueueOperations(Base):
         """Start no deliveries until queue_unpause; mail is still taken and kept."""
         if self._runner is None:
             raise Impossible("no daemon is running: nothing is being delivered (queue.paused = true keeps it so)")
-        self._runner.pause(reason(why, "paused by the operator"))
+        self._runner.pause(_sentence("the queue is paused by the operator", why))
         log.info("operator-pause", why=why or None)
 
     async def queue_unpause(self) -> None:
@@ -177,7 +182,7 @@ class QueueOperations(Base):
         if for_s is not None and not 0 < for_s <= 366 * 86_400:
             raise Impossible("a site is suspended for more than nothing and at most a year")
         await self._known_site(key)
-        words = reason(why, "suspended by the operator")
+        words = _sentence("suspended by the operator", why)
         until = self._clock.now() + for_s if for_s is not None else None
         if self._runner is not None:
             await self._runner.suspend(key, until, words)

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 from mtad.feedback.rules import Section, read_file, rule_text
 from mtad.mail.reply import Phase, Reply
-from mtad.queue.sites import CAPTURE, RELAY, UNRESOLVED, is_under, normal_hosts, rolled_up
+from mtad.queue.sites import CAPTURE, RELAY, is_under, normal_hosts, rolled_up
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_RESERVED = frozenset((RELAY, CAPTURE, UNRESOLVED, "default", "site", "unresolved"))
+_RESERVED = frozenset((RELAY, CAPTURE, "default"))
 
 
 class Do(StrEnum):

@@ -16,6 +16,7 @@ DAY_S, HOUR_S = 86_400.0, 3600.0
 _CREDIT_S = 60.0  # growth that one delivery can earn at most: a quiet night is no proof of anything
 _ENOUGH = 1.0 - 1e-9  # of a token: what floating point leaves of one
 _MAX_WORDS = 300
+_NO_TIME = 1e15  # beyond it (and for nan) a number in a saved state is rubbish
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ def _fits(name: str, value: object) -> bool:
         return True
     if name == "failures":
         return type(value) is int and value >= 0
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return value >= 0 or name == "tokens"
+    return (value >= 0 or name == "tokens") and abs(value) < _NO_TIME
 
 
 class Pace:

@@ -44,7 +44,12 @@ class Session(Protocol):
 
 
 class Transport(Protocol):
-    """Where mail goes: the MX of the world, a smarthost, or the captured inbox."""
+    """Where mail goes: the MX of the world, a smarthost, or the captured inbox.
+
+    fixed_key: the key of its one site, None where sites are made of the hosts of each route.
+    """
+
+    fixed_key: str | None
 
     def known(self, domain: str) -> Route | None:
         """What route() would answer, if that is known at once."""

@@ -91,7 +91,7 @@ class Writer:
         self._stopping = False
         self.commits = self.intents = 0
         self.failure: str | None = None  # why the store is unhealthy, None when it is well
-        self.slowest_s = 0.0
+        self.busy_s = 0.0  # of all commits together
 
     def lane(
         self, apply: Callable[[sqlite3.Connection, Sequence[Item]], object], *, patient: bool = False
@@ -150,7 +150,7 @@ class Writer:
         except sqlite3.Error as error:
             results = None
             await self._one_by_one(lanes, single, error)
-        self.slowest_s = max(self.slowest_s, self._clock.steady() - started)
+        self.busy_s += self._clock.steady() - started
         if results is not None:
             self._well()
             self.commits += 1

@@ -72,6 +72,15 @@ def rebuild_due(connection: sqlite3.Connection) -> None:
     )
 
 
+def rebuild_due_except(connection: sqlite3.Connection, in_hand: Sequence[int]) -> None:
+    """Rows became due: look at every site that has one, but for those the daemon has in hand."""
+    connection.execute(
+        "UPDATE sites SET next_due = 0 WHERE id IN (SELECT DISTINCT site_id FROM recipients WHERE state = 0)"
+        " AND id NOT IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(in_hand)),),
+    )
+
+
 def sooner(connection: sqlite3.Connection, times: Sequence[tuple[int, float]]) -> None:
     """Sites that nobody has in hand and that must be looked at by then: (id, at)."""
     connection.executemany(
