@@ -153,10 +153,10 @@ async def test_a_running_daemon_is_told_what_to_try_drop_and_hold(house, runner,
         ("retry", SITE),
         ("retry", None),
         ("drop", "wrong list [0m", number),
-        ("suspend", SITE, clock.now() + 60, "they asked"),
+        ("suspend", SITE, clock.now() + 60, "suspended by the operator: they asked"),
         ("suspend", SITE, None, "suspended by the operator"),
         ("resume", SITE),
-        ("pause", "paused by the operator"),
+        ("pause", "the queue is paused by the operator"),
         ("unpause",),
     ]
 
@@ -196,7 +196,7 @@ async def test_a_suspension_in_the_store_is_shown_until_it_is_over(lonely, clock
     await lonely.operations.site_suspend(SITE, 60.0, "they asked")
     (item,) = await lonely.operations.site_list()
     assert item.why is not None
-    assert (item.why.reason, item.why.detail) == (WaitReason.SITE_SUSPENDED, "they asked")
+    assert (item.why.reason, item.why.detail) == (WaitReason.SITE_SUSPENDED, "suspended by the operator: they asked")
     clock.advance(61)
     assert (await lonely.operations.site_show(SITE)).why is None
     await lonely.operations.site_resume(SITE)

@@ -82,7 +82,7 @@ def test_retry_and_drop_and_pause_reach_the_daemon(mtad, daemon, store):
     mtad("queue pause --why maintenance")
     mtad("queue resume")
     assert [told[0] for told in daemon.runner.told] == ["retry", "retry", "retry", "drop", "pause", "unpause"]
-    assert ("pause", "maintenance") in daemon.runner.told
+    assert ("pause", "the queue is paused by the operator: maintenance") in daemon.runner.told
 
 
 def test_without_a_daemon_retry_and_drop_work_on_the_store(mtad, as_json, store):
@@ -142,7 +142,7 @@ def test_sites_are_listed_shown_suspended_and_resumed(mtad, daemon, store):
 def test_a_suspension_without_a_daemon_is_kept_in_the_store(as_json, mtad, store):
     assert as_json("site suspend --why", "they asked", SITE)["suspended"] is True
     (item,) = as_json("site list")
-    assert item["why"]["detail"] == "they asked"
+    assert item["why"]["detail"] == "suspended by the operator: they asked"
     assert item["connections"] is None
     assert "they asked" in mtad("site list").stdout
 
