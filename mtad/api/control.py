@@ -4,7 +4,6 @@ Room: api. POST /<operation> with its arguments as a JSON object; 200 and its re
 {"message": …}. Who may open the socket may do everything: it is the owner's alone, mode 0600.
 """
 
-import asyncio
 import contextlib
 import inspect
 import os
@@ -33,6 +32,7 @@ T = TypeVar("T")
 SOCKET = "control.sock"
 MAX_REQUEST = 1_048_576  # octets
 MAX_PATH = 107  # octets, Linux unix(7)
+_HELLO_S = 10.0
 _ANSWER_S = 600.0  # a check of a large store takes its time
 _OPERATIONS = web.AppKey("operations", Operations)
 
@@ -100,17 +100,22 @@ class Remote:
 async def reach(folder: Path) -> AsyncIterator[Remote]:
     """The daemon that works in `folder`. Raises NotRunning, or Impossible when it is not ours to talk to."""
     path = socket_path(folder)
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), 5.0)
-    except PermissionError:
-        raise Impossible(f"{path} belongs to somebody else: run this as its owner, or as root") from None
-    except (OSError, TimeoutError):
-        raise NotRunning(path) from None
-    writer.close()
-    await writer.wait_closed()
-    limits = aiohttp.ClientTimeout(total=_ANSWER_S, sock_connect=5.0)
+    limits = aiohttp.ClientTimeout(total=_ANSWER_S, sock_connect=_HELLO_S)
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path), timeout=limits) as session:
+        await _hello(session, path)
         yield Remote(session)
+
+
+async def _hello(session: aiohttp.ClientSession, path: str) -> None:
+    try:
+        async with session.get("http://mtad/", timeout=aiohttp.ClientTimeout(total=_HELLO_S)) as response:
+            await response.read()
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PermissionError):
+            raise Impossible(f"{path} belongs to somebody else: run this as its owner, or as root") from None
+        raise NotRunning(path) from None
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Impossible(f"a daemon listens on {path} but does not answer: {error or 'it took too long'}") from None
 
 
 @asynccontextmanager
@@ -157,8 +162,14 @@ def control_app(operations: Operations) -> web.Application:
     app = web.Application(middlewares=[errors_to_json], client_max_size=MAX_REQUEST)
     app[_OPERATIONS] = operations
     app.on_response_prepare.append(hide_versions)
+    app.router.add_get("/", _greet)
     app.router.add_post("/{operation}", _call)
     return app
+
+
+async def _greet(request: web.Request) -> web.Response:
+    """What a client asks first, to know that somebody is there."""
+    return _answer({"pid": os.getpid()}, 200)
 
 
 async def _call(request: web.Request) -> web.Response:

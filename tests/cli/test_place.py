@@ -1,5 +1,6 @@
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_running_dev_is_found_and_its_secrets_are_not_in_the_pointer(pointer):
 
 def test_without_a_runtime_folder_the_pointer_is_in_the_temporary_one(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
-    monkeypatch.setattr(place.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert place.pointer_file() == tmp_path / f"mtad-dev-{os.geteuid()}.json"
 
 

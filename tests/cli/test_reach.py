@@ -1,11 +1,13 @@
 import asyncio
 import fcntl
 import os
+import socket
 import sqlite3
 import stat
 
 import pytest
 
+from mtad.api import control
 from mtad.api.operations import Operations
 from mtad.cli import reach
 from mtad.cli.place import Place
@@ -83,3 +85,11 @@ def test_root_makes_no_file_that_the_folders_owner_could_not_write(tmp_path):
     asyncio.run(add())
     assert os.geteuid() == 0
     assert {path.stat().st_uid for path in folder.iterdir()} == {65534}
+
+
+def test_a_daemon_that_hangs_is_one_line_and_its_store_is_left_alone(refusal, store, monkeypatch):
+    monkeypatch.setattr(control, "_HELLO_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(control.socket_path(store.folder))
+        door.listen()
+        assert "does not answer: it took too long" in refusal("queue list")
