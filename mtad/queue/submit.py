@@ -124,6 +124,7 @@ class Submit:
         failure: BaseException | None = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is None:
             self.accepted += message.recipients
+            log.info("accepted", msg=queue_id(message.id), size=message.size, recipients=message.recipients)
             if not answer.done():
                 answer.set_result(message.id)
             if taken:
