@@ -18,13 +18,14 @@ import uvloop
 
 @dataclass(frozen=True)
 class Act:
-    """Say `reply` (if any), then: drop the connection, hang (read on and answer nothing more), go deaf (read nothing
-    more)."""
+    """Say `reply` (if any), then: drop the connection, hang (read on and answer nothing more, but `then` to whatever
+    comes next), go deaf (read nothing more)."""
 
     reply: str = ""
     drop: bool = False
     hang: bool = False
     deaf: bool = False
+    then: bytes = b""
 
 
 DROP, HANG, DEAF = Act(drop=True), Act(hang=True), Act(deaf=True)
@@ -99,7 +100,8 @@ class _Session(asyncio.Protocol):
         self.peer, self.gone = peer, asyncio.Event()
         self._buffer = bytearray()
         self._mode, self._need = "line", 0
-        self._silent = self._over_tls = False
+        self.silent = self._over_tls = False
+        self._then = b""
         self._mail: str | None = None
         self._rcpts: list[str] = []
         self._handshake: asyncio.Task[None] | None = None
@@ -122,7 +124,10 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.peer.segments.append(data)
         self._buffer += data
-        while not self._silent and self._step():
+        if self._then:
+            self.transport.write(self._then)
+            self._then = b""
+        while not self.silent and self._step():
             pass
 
     def _step(self) -> bool:
@@ -220,12 +225,12 @@ class _Session(asyncio.Protocol):
 
     def _on_quit(self, argument: str, line: str) -> None:
         self._do("quit", argument, "221 2.0.0 bye")
-        if not self._silent:
+        if not self.silent:
             self.transport.close()
 
     def _on_starttls(self, argument: str, line: str) -> None:
-        if self._do("starttls", argument, "220 2.0.0 go").startswith("220") and not self._silent:
-            self._silent = True
+        if self._do("starttls", argument, "220 2.0.0 go").startswith("220") and not self.silent:
+            self.silent = True
             self._handshake = asyncio.get_running_loop().create_task(self._start_tls())
 
     async def _start_tls(self) -> None:
@@ -238,7 +243,7 @@ class _Session(asyncio.Protocol):
             self.gone.set()
             return
         self.transport = tls
-        self._silent = False
+        self.silent = False
         self._mail, self._rcpts = None, []
         while self._step():
             pass
@@ -256,7 +261,8 @@ class _Session(asyncio.Protocol):
             self.transport.close()
         if act.deaf:
             self.transport.pause_reading()
-        self._silent = act.drop or act.hang or act.deaf
+        self._then = act.then
+        self.silent = act.drop or act.hang or act.deaf
         return act.reply
 
     def _say(self, reply: str) -> None:

@@ -5,6 +5,7 @@ whoever keeps connections for the next message.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -112,7 +113,8 @@ class Connector:
         except TimeoutError as error:
             raise _unreached(f"{hop.host} [{hop.address}] did not answer within {limit_s:g} s") from error
         except OSError as error:
-            raise _unreached(f"{hop.host} [{hop.address}]: {error.strerror or error}") from error
+            words = os.strerror(error.errno) if error.errno else str(error)
+            raise _unreached(f"{hop.host} [{hop.address}]: {words}") from error
         return await begin(sock, hop, terms, self._config, self._hostname, self._clock)
 
 

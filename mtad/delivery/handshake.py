@@ -6,8 +6,8 @@ aiosmtplib's exceptions end here: what goes wrong is a Trouble.
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from socket import socket
@@ -58,11 +58,11 @@ async def begin(
 
     hostname: ours, for EHLO. Raises Trouble.
     """
-    # Every wait below names its own limit.
+    # timeout=None: every wait below has its limit from _talking.
     smtp = SMTP(hostname=hop.host, sock=sock, local_hostname=hostname, start_tls=False, timeout=None)
     try:
-        with _talking(Phase.GREETING, hop, config.greeting_timeout_s):
-            await smtp.connect(timeout=config.greeting_timeout_s)
+        async with _talking(Phase.GREETING, hop, config.greeting_timeout_s):
+            await smtp.connect()
         tap = await _hello(smtp, hop, config)
         if terms.context is not None and smtp.supports_extension("starttls"):
             hop = await _start_tls(smtp, hop, terms, config)
@@ -122,21 +122,21 @@ async def _hello(smtp: SMTP, hop: Hop, config: DeliveryConfig) -> _Tap:
     if smtp.protocol is None or smtp.transport is None:
         raise Trouble(Reply(LOCAL_CODE, "4.2", f"{hop.host} closed the connection"), Phase.EHLO, hop)
     tap = _Tap(cast(asyncio.Transport, smtp.transport), cast(asyncio.Protocol, smtp.protocol))
-    with _talking(Phase.EHLO, hop, limit_s):
+    async with _talking(Phase.EHLO, hop, limit_s):
         try:
-            await smtp.ehlo(timeout=limit_s)
+            await smtp.ehlo()
         except SMTPHeloError as refused:
             if refused.code < 500 or not smtp.is_connected:
                 raise
             tap.arm()
-            await smtp.helo(timeout=limit_s)
+            await smtp.helo()
     return tap
 
 
 async def _start_tls(smtp: SMTP, hop: Hop, terms: Terms, config: DeliveryConfig) -> Hop:
     limit_s = min(config.ehlo_timeout_s, _TLS_LIMIT_S)
-    with _talking(Phase.TLS, hop, limit_s):
-        await smtp.starttls(tls_context=terms.context, server_hostname=hop.host, timeout=limit_s)
+    async with _talking(Phase.TLS, hop, limit_s):
+        await smtp.starttls(tls_context=terms.context, server_hostname=hop.host)
         tls: ssl.SSLObject | None = smtp.get_transport_info("ssl_object")
     return replace(hop, tls=tls.version() if tls else "TLS", verified=terms.verified)
 
@@ -150,9 +150,9 @@ async def _login(smtp: SMTP, tap: _Tap, hop: Hop, login: tuple[str, str], config
         words = f"{hop.host} offers neither AUTH PLAIN nor LOGIN, and delivery.relay_login is set"
         raise Trouble(Reply(LOCAL_CODE, "7.4", words), Phase.AUTH, hop)
     tap.arm()
-    with _talking(Phase.AUTH, hop, config.ehlo_timeout_s):
+    async with _talking(Phase.AUTH, hop, config.ehlo_timeout_s):
         authenticate = smtp.auth_plain if "plain" in methods else smtp.auth_login
-        await authenticate(*login, timeout=config.ehlo_timeout_s)
+        await authenticate(*login)
 
 
 def _take_over(smtp: SMTP, tap: _Tap, hop: Hop, config: DeliveryConfig, clock: Clock) -> Connection:
@@ -200,11 +200,16 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
 
 
-@contextmanager
-def _talking(phase: Phase, hop: Hop, limit_s: float) -> Iterator[None]:
-    """Turns what aiosmtplib and ssl raise into a Trouble of this phase."""
+@asynccontextmanager
+async def _talking(phase: Phase, hop: Hop, limit_s: float) -> AsyncIterator[None]:
+    """Bounds a phase, and turns what aiosmtplib and ssl raise into a Trouble of it.
+
+    aiosmtplib's own time limits stay off: it keeps them by asyncio.wait_for, which before Python 3.12 swallows a
+    cancel that meets the reply.
+    """
     try:
-        yield
+        async with asyncio.timeout(limit_s):
+            yield
     except SMTPResponseException as error:
         raise Trouble(_said(error, phase, hop), phase, hop) from error
     except (SMTPTimeoutError, TimeoutError) as error:
