@@ -331,9 +331,10 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 # Reload
 
 
-def test_a_changed_listener_or_store_needs_a_restart_and_nothing_else_does():
-    old, new = parse(""), parse("", "", ['smtp.mx=["127.0.0.1:26"]', "store.cache_octets=1", "smtp.max_errors=3"])
-    assert changed(old, new) == ("smtp.mx", "smtp.max_errors", "store.cache_octets")
+def test_waits_log_level_and_certificate_change_at_once_and_the_rest_at_a_restart():
+    some = ['smtp.mx=["127.0.0.1:26"]', "store.cache_octets=1", 'server.log_level="debug"', "queue.retry_waits_s=[5.0]"]
+    old, new = parse(""), parse("", "", some)
+    assert changed(old, new) == ("server.log_level", "smtp.mx", "store.cache_octets", "queue.retry_waits_s")
     assert restart_needed(old, new) == ("smtp.mx", "store.cache_octets")
     assert restart_needed(old, old) == ()
 

@@ -3,14 +3,23 @@
 from mtad.config.reader import known_keys
 from mtad.config.sections import Config
 
-# Sockets are bound and the store is opened once, at the start. Every other key may change under SIGHUP.
-RESTART = frozenset({"server.data_dir", "smtp.mx", "smtp.submission", "smtp.submissions", "http.listen"})
-_RESTART_SECTIONS = frozenset({"store"})
+# What a running daemon takes over under SIGHUP. Every other key is read once, at the start.
+RELOADED = frozenset(
+    {
+        "shaping_file",
+        "bounces_file",
+        "server.log_level",
+        "smtp.tls_certificate",
+        "smtp.tls_key",
+        "queue.retry_waits_s",
+        "queue.retry_jitter",
+    }
+)
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     """The changed keys that wait for a restart: ("smtp.mx", "store.cache_octets"). Empty: a reload does it all."""
-    return tuple(key for key in changed(old, new) if key in RESTART or key.partition(".")[0] in _RESTART_SECTIONS)
+    return tuple(key for key in changed(old, new) if key not in RELOADED)
 
 
 def changed(old: Config, new: Config) -> tuple[str, ...]:
