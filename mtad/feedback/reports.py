@@ -22,7 +22,7 @@ MARKER = b"x-mtad-report"  # a message with this field is a report of ours, or o
 
 _MAX_DIAGNOSTIC = 800  # characters of what a host said
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_LONG_WORD = re.compile(r"(\S{180})(?=\S)")
+_LONG_WORD = re.compile(r"([^ ]{180})(?=[^ ])")  # what textwrap would not break: a no-break space parts no words
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")  # RFC 3461 §4
 _ORCPT = re.compile(r"([A-Za-z0-9-]{1,32});(\S{1,500})")
 _EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 §3
