@@ -24,7 +24,7 @@ from mtad import daemon
 from mtad import log as log_module
 from mtad.api.operations import Operations
 from mtad.api.passwords import new_password
-from mtad.cli.place import remove_pointer, write_pointer
+from mtad.api.pointer import remove_pointer, write_pointer
 from mtad.config import Config, parse
 from mtad.storage import accounts
 from mtad.storage.database import StoreError
