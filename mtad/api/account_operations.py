@@ -59,7 +59,7 @@ class AccountOperations(Base):
 
     async def domain_pause(self, name: str, why: str = "") -> None:
         """Its mail is taken and waits."""
-        await self._set_pause(name, reason(why, "paused by the operator"))
+        await self._set_pause(name, reason(why, "by the operator"))
 
     async def domain_resume(self, name: str) -> None:
         await self._set_pause(name, None)

@@ -89,7 +89,7 @@ class Remote:
                 if response.status != 200:
                     raise Impossible(str(answer.get("message", response.reason)))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Impossible(f"the daemon did not answer: {error or 'it took too long'}") from None
+            raise Impossible(f"the daemon did not answer: {str(error) or 'it took too long'}") from None
         except BadShape as error:
             raise Impossible(f"the daemon's answer cannot be read: {error}") from None
         result: T = read_as(_shape(name)[2], answer)
@@ -115,7 +115,9 @@ async def _hello(session: aiohttp.ClientSession, path: str) -> None:
             raise Impossible(f"{path} belongs to somebody else: run this as its owner, or as root") from None
         raise NotRunning(path) from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Impossible(f"a daemon listens on {path} but does not answer: {error or 'it took too long'}") from None
+        raise Impossible(
+            f"a daemon listens on {path} but does not answer: {str(error) or 'it took too long'}"
+        ) from None
 
 
 @asynccontextmanager

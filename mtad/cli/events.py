@@ -100,6 +100,8 @@ def _attempt(event: Event) -> str:
     """ "attempt 2 to mx.example.org [192.0.2.1] by TLSv1.3: 250 2.0.0 ok; took 0.3 s"."""
     status: dict[str, Any] = event.detail.get("delivery-status") or {}
     hop: dict[str, Any] = event.detail.get("hop") or {}
+    if not status.get("code"):  # no attempt: an operator took it out of the queue
+        return str(status.get("description") or "")
     words = [f"attempt {status.get('attempt-no', '?')}"]
     if status.get("mx-host"):
         words.append(f"to {status['mx-host']}" + (f" [{hop['ip']}]" if hop.get("ip") else ""))

@@ -88,6 +88,7 @@ def test_retry_and_drop_and_pause_reach_the_daemon(mtad, daemon, store):
 def test_without_a_daemon_retry_and_drop_work_on_the_store(mtad, as_json, store):
     assert "when a daemon runs" in mtad("queue retry", store.bob).stdout
     assert as_json("queue drop", store.message) == {"dropped": 2}
+    assert mtad("message show", store.message).stdout.count("dropped by the operator\n") == 2
     assert as_json("queue list")["items"] == []
     assert as_json("check")["report"]["failed"] == 2
 
