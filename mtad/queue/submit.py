@@ -24,6 +24,7 @@ from mtad.storage.outgoing import Accept, EventRow, Flag, RecipientRow, State, S
 log = log_module.get("queue")
 
 _STORE_FAILED = Reply(451, "3.0", "The message could not be stored; try again later")
+_HEADER_TOO_BIG = Reply(552, "3.4", "The header of the message is too long; make its fields fewer or shorter")
 _LOOP = Reply(554, "4.6", "Too many Received fields: the message goes round in a loop")
 
 
@@ -81,6 +82,8 @@ class Submit:
         if held is not None:
             raise Refused(held)
         block = scan(submission.content)
+        if block.oversized:
+            raise Refused(_HEADER_TOO_BIG)
         if too_many_hops(block, self._max_hops):
             raise Refused(_LOOP)
         now = self._clock.now()
