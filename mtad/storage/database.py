@@ -284,6 +284,7 @@ async def open_database(folder: Path, clock: Clock, *, cache_octets: int, reader
     opened: list[aiosqlite.Connection] = []
     try:
         try:
+            await asyncio.to_thread(_try_to_open, folder, path)
             connection = await _connect(path)
             opened.append(connection)
             await _on_thread(connection, _prepare, cache_octets, path)
@@ -311,6 +312,12 @@ async def _on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *
 
 async def _connect(path: Path) -> aiosqlite.Connection:
     return await aiosqlite.connect(path, isolation_level=None, cached_statements=512)
+
+
+def _try_to_open(folder: Path, path: Path) -> None:
+    """Fail here when it cannot be: a thread of aiosqlite that failed to open is not ended in time."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    sqlite3.connect(path).close()
 
 
 def _run_all(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
