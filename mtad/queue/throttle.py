@@ -102,7 +102,7 @@ class Pace:
         self._rate = _between(profile.min_rate, state.rate or profile.start_rate, profile.max_rate) if limited else 0.0
         self._connections = _between(profile.min_connections, state.connections, profile.max_connections)
         self._burst = self._burst_at(self._rate)
-        self._tokens, self._tokens_at = min(state.tokens, self._burst), min(state.tokens_at, now)
+        self._tokens, self._tokens_at = min(state.tokens, self._burst), state.tokens_at
         # A clock that was set back must not make a wait longer than any we would have planned.
         self._hold_until = min(state.hold_until, now + DAY_S)
         self._rest_s = min(state.rest_s, profile.max_rest_s)
