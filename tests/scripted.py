@@ -99,7 +99,7 @@ class _Session(asyncio.Protocol):
     def __init__(self, peer: Peer) -> None:
         self.peer, self.gone = peer, asyncio.Event()
         self._buffer = bytearray()
-        self._mode, self._need = "line", 0
+        self._mode, self._need, self._scanned = "line", 0, 0
         self.silent = self._over_tls = False
         self._then = b""
         self._mail: str | None = None
@@ -146,9 +146,11 @@ class _Session(asyncio.Protocol):
         if self._buffer.startswith(b".\r\n"):
             end, skip = 0, 3
         else:
-            end, skip = self._buffer.find(b"\r\n.\r\n") + 2, 3
+            end, skip = self._buffer.find(b"\r\n.\r\n", self._scanned) + 2, 3
             if end < 2:
+                self._scanned = max(0, len(self._buffer) - 4)
                 return False
+        self._scanned = 0
         content = bytes(self._buffer[:end])
         del self._buffer[: end + skip]
         content = content[1:] if content.startswith(b".") else content

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from mtad.delivery.dialogue import MERGE
 from mtad.mail.reply import Deferred, Delivered, Failed, Phase
 from tests.delivery.opening import BODY, connected, transaction
 from tests.scripted import DEAF, DROP, HANG, Act, Peer, both_loops
@@ -41,8 +40,8 @@ async def test_a_large_body_arrives_whole_in_order():
     for extensions in (("PIPELINING",), CHUNKED):
         async with Peer(*extensions) as peer:
             connection = await connected(peer)
-            body = b"".join([b".%d\r\n" % number for number in range(200_000)])
-            assert len(body) > 10 * MERGE
+            body = b"".join([b".%d%b\r\n" % (number, b"x" * 990) for number in range(12_000)])
+            assert len(body) >= len(LARGE) - 100_000
             (outcome,) = await connection.send(transaction(body=body))
             assert isinstance(outcome, Delivered)
             assert peer.taken[0].content == body
