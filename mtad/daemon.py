@@ -135,7 +135,6 @@ class _House:
         self.counters, self.budget = Counters(), Budget(config.queue.memory_octets)
         self._memory = Budget(config.queue.memory_octets)
         self.lag_s = 0.0
-        self.rejected = 0
 
     async def live(
         self,
@@ -245,6 +244,7 @@ class _House:
         )
         self.submit = Submit(
             accept=accept,
+            rejected=writer.lane(journal.add, patient=True),
             desk=self.runner,
             domains=tenants,
             ids=ids,
@@ -415,6 +415,7 @@ class _House:
             attempts=lambda: tally.attempts,
             attempt_s=lambda: tally.seconds,
             failed=lambda: tally.failures,
+            rejected=lambda: self.submit.rejected,
             dsn_sent=lambda: self.notifier.sent,
             connections_in=lambda: self.listeners.connections,
             connections_out=lambda: self.runner.connections,

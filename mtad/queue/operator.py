@@ -110,7 +110,7 @@ class Operator:
         if row is None:
             return
         site = self._runner.book.adopt(row)
-        self._runner.shut(site, Waiting(WaitReason.SITE_SUSPENDED, until, f"suspended by the operator: {why}"))
+        self._runner.shut(site, Waiting(WaitReason.SITE_SUSPENDED, until, why))
 
     async def resume(self, key: str) -> None:
         number = site_id(key)

@@ -61,6 +61,7 @@ class Submit:
         self,
         *,
         accept: Lane[Accept],
+        rejected: Lane[EventRow],
         desk: Desk,
         domains: Domains,
         ids: IdSource,
@@ -74,20 +75,22 @@ class Submit:
         self._accept, self._desk, self._domains, self._ids, self._clock = accept, desk, domains, ids, clock
         self._gate, self._hostname = gate, hostname
         self._give_up_after_s, self._max_hops, self._max_schedule_s = give_up_after_s, max_hops, max_schedule_s
+        self._rejected = rejected
         self.accepted = 0  # recipients
+        self.rejected = 0  # messages
 
     def __call__(self, submission: Submission, *, report: bool = False) -> "asyncio.Future[int]":
         """report: a DSN of ours, which is stored even when the doors are shut to others."""
         held = None if report else self._gate(len(submission.content))
         if held is not None:
             raise Refused(held)
-        block = scan(submission.content)
-        if block.oversized:
-            raise Refused(_HEADER_TOO_BIG)
-        if too_many_hops(block, self._max_hops):
-            raise Refused(_LOOP)
-        now = self._clock.now()
-        deliver_at = self._schedule(submission, now)
+        block, now = scan(submission.content), self._clock.now()
+        refusal = self._fault(submission, block, now)
+        if refusal is not None:
+            self._reject(submission, block, refusal)
+            raise Refused(refusal)
+        at = submission.deliver_at
+        deliver_at = at if at is not None and at > now else None
         number = self._ids.take(1 + len(submission.recipients))
         message = self._message(submission, block, number, now, deliver_at, report)
         rows, taken, sooner = self._split(submission, message, now)
@@ -140,14 +143,28 @@ class Submit:
             known = isinstance(failure, sqlite3.Error | OSError)
             answer.set_exception(Refused(_STORE_FAILED) if known else failure)
 
-    def _schedule(self, submission: Submission, now: float) -> float | None:
+    def _fault(self, submission: Submission, block: HeaderBlock, now: float) -> Reply | None:
+        """Why this message is not taken, now or ever."""
+        if block.oversized:
+            return _HEADER_TOO_BIG
+        if too_many_hops(block, self._max_hops):
+            return _LOOP
         at = submission.deliver_at
-        if at is None or at <= now:
-            return None
-        if at > now + self._max_schedule_s:
-            days = self._max_schedule_s / 86_400
-            raise Refused(Reply(554, "5.4", f"Scheduled too far ahead: at most {days:g} days"))
-        return at
+        if at is not None and at > now + self._max_schedule_s:
+            return Reply(554, "5.4", f"Scheduled too far ahead: at most {self._max_schedule_s / 86_400:g} days")
+        return None
+
+    def _reject(self, submission: Submission, block: HeaderBlock, refusal: Reply) -> None:
+        """The sender's own records shall say why nothing came of it."""
+        detail = {
+            "reject": {"reason": "generic", "description": str(refusal)},
+            "about": orjson.Fragment(_about(submission, block, "")),
+            "recipient": str(submission.recipients[0]) if submission.recipients else "",
+        }
+        domain_id = self._domains.id_of(submission.domain)
+        self._rejected.tell((self._ids.next(), int(EventType.REJECTED), domain_id, None, None, orjson.dumps(detail)))
+        self.rejected += 1
+        log.info("rejected", domain=submission.domain, peer=submission.peer, reply=refusal)
 
     def _message(
         self,

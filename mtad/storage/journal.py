@@ -34,17 +34,18 @@ class EventFilter:
 
 
 def _event(row: tuple[Any, ...]) -> Event:
+    detail = orjson.loads(row[8]) if row[8] else {}
     return Event(
         id=row[0],
         type=EventType(row[1]),
         at=made_at(row[0]),
         domain=row[2],
         queue_id=queue_id(row[3]) if row[3] else "",
-        recipient=row[4],
+        recipient=row[4] or detail.get("recipient", ""),  # a rejected message has no rows of its own
         reverse_path=row[5],
         size=row[6],
-        about=orjson.loads(row[7]) if row[7] else {},
-        detail=orjson.loads(row[8]) if row[8] else {},
+        about=orjson.loads(row[7]) if row[7] else detail.get("about", {}),
+        detail=detail,
     )
 
 
