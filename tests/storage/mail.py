@@ -1,0 +1,25 @@
+"""Rows of messages, as short as tests need them."""
+
+from mtad.mail.event import EventType
+from mtad.storage.outgoing import Accept, Settle, State
+
+SITE = 77
+NOW = 1_700_000_000.0
+
+
+def accept(
+    number, recipients=1, *, domain=1, content=b"Subject: x\r\n\r\nText\r\n", due=NOW, state=State.WAITING, site=SITE
+):
+    rows = [
+        (number + 1 + n, number, domain, site, f"r{n}@b.example", int(state), int(state), due, due + 28_800, None, None)
+        for n in range(recipients)
+    ]
+    events = [(row[0] * 10, int(EventType.ACCEPTED), domain, number, row[0], None) for row in rows]
+    return Accept((number, domain, "a@a.example", len(content), recipients, 0, None, b"{}"), content, rows, events)
+
+
+def settled(recipient, state=State.DELIVERED, *, spooled=False, due=None, message=None):
+    kind = {State.DELIVERED: 2, State.FAILED: 4, State.WAITING: 3}[state]
+    message = message if message is not None else recipient - 1
+    event = (recipient * 10 + kind, kind, 1, message, recipient, b"{}")
+    return Settle(recipient, message, state, event, spooled, SITE, due, 1, 0, "451 later" if due else None)

@@ -1,0 +1,87 @@
+import sqlite3
+
+import pytest
+
+from mtad.mail.ids import floor_at
+from mtad.storage import upkeep
+from mtad.storage.database import migrate
+from mtad.storage.outgoing import Outgoing, State
+from mtad.storage.spool import Spool
+from tests.storage.mail import NOW, accept, settled
+
+
+@pytest.fixture
+def connection():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def outgoing(tmp_path):
+    return Outgoing(Spool(tmp_path), 1000)
+
+
+@pytest.fixture
+def store(connection, outgoing):
+    """One delivered, one failed, one waiting, one leased."""
+    outgoing.accept(connection, [accept(1000), accept(2000), accept(3000), accept(4000, state=State.LEASED)])
+    outgoing.settle(connection, [settled(1001), settled(2001, State.FAILED)])
+    return connection
+
+
+def test_a_whole_store_has_no_faults(store):
+    assert upkeep.check(store) == upkeep.CheckResult(upkeep.Counts(4, 1, 1, 1, 1), ())
+    assert upkeep.queued(store) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("DELETE FROM events WHERE recipient_id = 3001", "1 recipients without an accepted event"),
+        (
+            "INSERT INTO events (id, type, domain_id, recipient_id) VALUES (1, 1, 1, 3001)",
+            "1 recipients with more than one accepted event",
+        ),
+        (
+            "DELETE FROM events WHERE recipient_id = 1001 AND type = 2",
+            "1 finished recipients without exactly one terminal event",
+        ),
+        (
+            "INSERT INTO events (id, type, domain_id, recipient_id) VALUES (1, 2, 1, 1001)",
+            "1 finished recipients without exactly one terminal event",
+        ),
+        (
+            "UPDATE recipients SET state = 0, due_at = 1, expire_at = 2 WHERE id = 1001",
+            "1 queued recipients with a terminal",
+        ),
+        ("UPDATE recipients SET state = 3 WHERE id = 1001", "1 recipients whose state does not match"),
+        ("DELETE FROM bodies WHERE message_id = 4000", "1 queued recipients whose message has no bytes"),
+        ("DELETE FROM messages WHERE id = 3000", "1 queued recipients whose message has no bytes"),
+        ("UPDATE recipients SET due_at = NULL WHERE id = 3001", "1 waiting recipients without a time"),
+        ("DELETE FROM recipients WHERE id = 3001", "1 messages with fewer recipient rows"),
+    ],
+)
+def test_each_fault_is_found(store, damage, fault):
+    store.execute(damage)
+    assert any(one.startswith(fault) for one in upkeep.check(store).faults)
+
+
+def test_only_old_messages_that_are_done_are_removed(connection, outgoing):
+    old, new = floor_at(NOW - 100), floor_at(NOW + 100)
+    outgoing.accept(connection, [accept(old + 10, 2), accept(old + 100), accept(new)])
+    done = [settled(old + 11, message=old + 10), settled(old + 12, message=old + 10), settled(new + 1)]
+    outgoing.settle(connection, done)
+    assert upkeep.expire_messages(connection, NOW) == 1
+    left = [row[0] for row in connection.execute("SELECT id FROM messages ORDER BY id")]
+    assert left == [old + 100, new]
+    assert connection.execute("SELECT count(*) FROM events WHERE message_id = ?", (old + 10,)).fetchone() == (0,)
+    assert upkeep.check(connection).faults == ()
+
+
+def test_old_rejections_go_and_events_of_recipients_stay(store):
+    store.execute("INSERT INTO events (id, type, domain_id) VALUES (?, 5, 1)", (floor_at(NOW - 10),))
+    store.execute("INSERT INTO events (id, type, domain_id) VALUES (?, 5, 1)", (floor_at(NOW + 10),))
+    assert upkeep.expire_rejections(store, NOW) == 1
+    assert upkeep.check(store).faults == ()
