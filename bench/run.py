@@ -54,6 +54,8 @@ smtp_destination_concurrency_limit = 50
 smtp_destination_recipient_limit = 1
 """
 POSTFIX_MASTER = """127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+flush unix n - n 1000? 0 flush
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -72,7 +74,9 @@ scache unix - - n - 1 scache
 
 @dataclass(frozen=True)
 class Load:
-    """One workload. kind: relay (end to end), accept (deliveries held), many (one message to n recipients)."""
+    """One workload. kind: relay (end to end), accept (deliveries held), many (one message to n recipients), drain (of
+    what gathered while the next hop was down), pace (latency at 50 a second).
+    """
 
     name: str
     kind: str
@@ -89,6 +93,8 @@ LOADS = (
     Load("w1-1k", "accept", 5000, 1024),
     Load("w1-10k", "accept", 5000, 10_240),
     Load("w1-100k", "accept", 1500, 102_400),
+    Load("w3", "pace", 400, 10_240),
+    Load("w4", "drain", 20_000, 10_240),
     Load("w5", "many", 1000, 10_240),
 )
 
@@ -164,7 +170,8 @@ def postfix(folder: Path, load: Load) -> Iterator[int]:
     folder.chmod(0o755)
     shutil.chown(folder / "data", "postfix")
     hold = "smtpd_recipient_restrictions = check_client_access static:HOLD, permit_mynetworks\n"
-    main = POSTFIX_MAIN.format(dir=folder, sink=SINK) + (hold if load.kind == "accept" else "")
+    extra = {"accept": hold, "drain": "defer_transports = smtp\n"}.get(load.kind, "")
+    main = POSTFIX_MAIN.format(dir=folder, sink=SINK) + extra
     (conf / "main.cf").write_text(main)
     (conf / "master.cf").write_text(POSTFIX_MASTER.format(port=SMTP))
     subprocess.run(["postfix", "-c", conf, "start"], check=True, capture_output=True)
@@ -179,6 +186,44 @@ def postfix(folder: Path, load: Load) -> Iterator[int]:
 
 
 SERVERS = {"mtad": mtad, "postfix": postfix}
+
+
+def flush(server: str, folder: Path) -> None:
+    """Try now what waits."""
+    if server == "mtad":
+        command = [sys.executable, "-m", "mtad", "queue", "retry", "--all", "--data", str(folder / "data")]
+        subprocess.run(command, check=True, capture_output=True)
+        return
+    conf = folder / "etc"
+    main = (conf / "main.cf").read_text().replace("defer_transports = smtp\n", "")
+    (conf / "main.cf").write_text(main)
+    subprocess.run(["postfix", "-c", conf, "reload"], check=True, capture_output=True)
+    time.sleep(0.2)
+    subprocess.run(["postqueue", "-c", conf, "-f"], check=True, capture_output=True)
+
+
+def drain(server: str, folder: Path, messages: int, load: Load, cpu: Cpu) -> tuple[float, float]:
+    """Fill the queue with the next hop down, bring it up, tell the server: seconds until all have arrived."""
+    push(messages, Load("fill", "accept", messages, load.octets))
+    time.sleep(2.0)
+    before, receiver, begun = cpu.sample(), sink(messages), time.monotonic()
+    try:
+        flush(server, folder)
+        while receiver.poll() is None:
+            if time.monotonic() - begun > 120:
+                raise SystemExit("the queue did not drain in 120 s")
+            time.sleep(0.01)
+        return time.monotonic() - begun, before
+    finally:
+        if receiver.poll() is None:
+            receiver.kill()
+            receiver.wait()
+
+
+def pace(messages: int) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).with_name("latency.py")), str(SMTP), str(SINK), str(messages)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
+    return {f"{name} {p}": value for name in ("dot_to_250", "250_to_arrival") for p, value in found[name].items()}
 
 
 def wait_for(ready: object, limit_s: float = 20.0) -> None:
@@ -233,11 +278,16 @@ def push(messages: int, load: Load, cpu: Cpu | None = None) -> tuple[float, floa
 def measure(server: str, load: Load, messages: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_TMP")) as name:
         with SERVERS[server](Path(name), load) as pid:
-            warm = Load("warm", "accept" if load.kind == "accept" else "relay", 300, 1024)
-            push(300, warm)
-            cpu = Cpu(pid)
-            before = cpu.sample()
-            took, pss = push(messages, load, cpu)
+            if load.kind == "pace":
+                return pace(messages)
+            cpu, pss = Cpu(pid), 0.0
+            if load.kind == "drain":
+                took, before = drain(server, Path(name), messages, load, cpu)
+                pss = cpu.pss_mib()
+            else:
+                push(300, Load("warm", "accept" if load.kind == "accept" else "relay", 300, 1024))
+                before = cpu.sample()
+                took, pss = push(messages, load, cpu)
             used = cpu.sample() - before
     return {"per_s": messages / took, "cpu_ms": used / messages * 1000, "pss_mib": pss}
 
@@ -263,6 +313,9 @@ def main() -> None:
     print(f"\n{'workload':10} {'server':8} {'msg/s':>8} {'CPU ms':>8} {'PSS MiB':>8}   medians of {rounds}")
     for (name, server), runs in results.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        if "per_s" not in middle:
+            print(f"{name:10} {server:8} " + ", ".join(f"{key} {value:.2f} ms" for key, value in middle.items()))
+            continue
         print(f"{name:10} {server:8} {middle['per_s']:8.0f} {middle['cpu_ms']:8.3f} {middle['pss_mib']:8.1f}")
         if server == "postfix" and (name, "mtad") in results:
             ours = results[name, "mtad"]
