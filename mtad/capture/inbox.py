@@ -89,6 +89,7 @@ class Visit:
 
     hop = _HOP
     alive = True
+    stale = False
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox

@@ -31,7 +31,12 @@ class Job:
 
 
 class Session(Protocol):
-    """An open way to one host. hop: who and how. sent: transactions so far. alive: can take another."""
+    """An open way to one host. hop: who and how. sent: transactions so far. alive: can take another. stale: the last
+    send() found that the host had given up the idle connection before it answered anything.
+    """
+
+    @property
+    def stale(self) -> bool: ...
 
     @property
     def alive(self) -> bool: ...

@@ -26,6 +26,7 @@ log = log_module.get("queue")
 
 PATIENCE_S = 5.0  # a shorter wait is waited out with the jobs in memory; a longer one gives them back
 _INTERNAL = Reply(451, "3.0", "An error inside mtad stopped the attempt; the log has the details")
+_UNSENDABLE = Reply(554, "6.0", "The message or an address has octets that SMTP cannot carry")
 _GONE = Reply(554, "6.0", "The bytes of the message are not in the store any more")
 
 
@@ -154,6 +155,13 @@ class Worker:
         outcomes: list[Outcome]
         try:
             outcomes = await session.send(transaction)
+            if session.stale:  # the host had given up the idle connection: the same mail goes out on a new one
+                self._close()
+                self._put_back()
+                return True
+        except ValueError as error:  # the writer's own lock: such octets never get on a wire, so nothing was sent
+            log.error("unsendable", msg=queue_id(message.id), cause=error)
+            outcomes = [Failed(_UNSENDABLE, None, Phase.LOCAL)] * len(self._jobs)
         except Exception:  # one bad message must not end the worker, and so the site
             log.exception("attempt-crashed", msg=queue_id(message.id))
             outcomes = [Deferred(_INTERNAL, session.hop, Phase.LOCAL, unknown=True)] * len(self._jobs)
