@@ -5,6 +5,7 @@ innermost. SIGTERM and SIGINT end it, SIGHUP reads configuration, certificate, s
 """
 
 import asyncio
+import ctypes
 import os
 import random
 import signal
@@ -105,6 +106,7 @@ async def run(
     capture: outgoing mail is kept instead of sent. prepare: runs when the store is open and no door is.
     """
     ease_lock_hand_over()
+    keep_memory_together()
     clock, folder = SystemClock(), config.server.data_dir
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -483,6 +485,19 @@ def _touch(connection: sqlite3.Connection) -> None:
     """A write that leaves nothing behind but needs the disk."""
     [version] = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version = {int(version)}")
+
+
+def keep_memory_together() -> None:
+    """glibc: one heap for all threads, and free ends of it given back: a fifth less memory under load, no slower
+    (measured, docs/benchmarks.rst). Another C library has no such call, and is left as it is.
+    """
+    arena_max, trim_threshold = -8, -1  # malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(arena_max, 1)
+    mallopt(trim_threshold, 131_072)
 
 
 def notify_systemd(text: str) -> None:
