@@ -1,0 +1,209 @@
+import asyncio
+
+import pytest
+
+from mtad.mail.event import EventType
+from mtad.mail.waiting import WaitReason
+from mtad.storage.outgoing import State
+from tests.queue.house import World, later, never, open_house
+from tests.virtualclock import VirtualClock
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def world(clock):
+    return World(clock)
+
+
+@pytest.fixture
+async def house(tmp_path, clock, world):
+    async with open_house(tmp_path, clock, world) as made:
+        yield made
+
+
+async def test_what_is_taken_is_delivered_and_forgotten(house, world):
+    number = await house.send("bob@b.example", "eve@d.example")
+    await house.rest()
+    assert sorted(world.recipients()) == ["bob@b.example", "eve@d.example"]
+    assert {row.state for row in await house.rows(number)} == {State.DELIVERED}
+    assert [e.type for e in await house.events(number)].count(EventType.DELIVERED) == 2
+    assert (house.runner.count, house.memory.used) == (0, 0)
+    assert (await house.check()).faults == ()
+
+
+async def test_a_host_that_always_says_later_is_tried_for_eight_hours(house, world):
+    world.answers["b.example"] = later
+    number = await house.send("bob@b.example")
+    await house.go_on(8 * HOUR + 300, 60.0)
+    [row] = await house.rows(number)
+    assert row.state is State.FAILED
+    events = await house.events(number)
+    assert events[-1].type is EventType.FAILED_PERMANENT
+    assert events[-1].detail["reason"] == "old"
+    attempts = [round(at - world.sent[0][0], -1) for at, _ in world.sent]
+    assert attempts[:4] == [0, 60, 360, 960]
+    assert 10 <= len(attempts) <= 14
+    assert attempts[-1] <= 8 * HOUR
+    assert (await house.check()).faults == ()
+
+
+async def test_scheduled_mail_leaves_at_its_time_and_not_before(house, world, clock):
+    at = clock.now() + 3 * DAY - 60
+    number = await house.send("bob@b.example", deliver_at=at)
+    await house.go_on(3 * DAY - 120, HOUR)
+    assert world.sent == []
+    [row] = await house.waiting()
+    assert house.operator.explain(row).reason is WaitReason.SCHEDULED
+    await house.go_on(180)
+    assert [when >= at for when, _ in world.sent] == [True]
+    assert [row.state for row in await house.rows(number)] == [State.DELIVERED]
+
+
+async def test_a_dead_site_does_not_delay_the_others(house, world):
+    world.dead.add("dead.example")
+    for n in range(30):
+        await house.send(f"r{n}@dead.example")
+    await house.send("bob@b.example")
+    await house.rest()
+    assert world.recipients() == ["bob@b.example"]
+    assert len(world.dialled) < 30
+    world.dead.clear()
+    await house.go_on(2 * HOUR)
+    assert len(world.recipients()) == 31
+
+
+async def test_a_restart_finds_leases_and_counts_an_attempt_of_unknown_outcome(tmp_path, clock, world):
+    async with open_house(tmp_path, clock, world) as first:
+        await first.send("x@b.example")  # so that the route is known
+        await first.rest()
+    async with open_house(tmp_path, clock, world, run=False) as dies:
+        dies.runner.take = lambda message, recipients: None
+        number = await dies.send("bob@b.example")
+        [row] = await dies.rows(number)
+    world.sent.clear()
+    async with open_house(tmp_path, clock, world) as again:
+        await again.go_on(5, 1.0)
+        kinds = [e.type for e in await again.events(number)]
+        expected = [EventType.INTERRUPTED] if row.state is State.LEASED else []
+        assert row.state is State.LEASED
+        assert kinds == [EventType.ACCEPTED, *expected, EventType.DELIVERED]
+        [row] = await again.rows(number)
+        assert (row.attempts, row.unknown) == (2, 1)
+        assert world.recipients() == ["bob@b.example"]
+        assert (await again.check()).faults == ()
+
+
+async def test_a_suspended_site_waits_with_the_reason_until_it_is_resumed(house, world):
+    await house.send("x@b.example")
+    await house.rest()
+    world.sent.clear()
+    await house.operator.suspend("mx.b.example", None, "maintenance")
+    await house.send("bob@b.example")
+    await house.go_on(HOUR)
+    assert world.sent == []
+    [row] = await house.waiting()
+    why = house.operator.explain(row)
+    assert why.reason is WaitReason.SITE_SUSPENDED
+    assert "maintenance" in why.detail
+    await house.operator.resume("mx.b.example")
+    await house.go_on(5, 1.0)
+    assert world.recipients() == ["bob@b.example"]
+
+
+async def test_a_paused_queue_begins_nothing_until_it_goes_on(house, world):
+    house.operator.pause("backup")
+    await house.send("bob@b.example")
+    await house.go_on(60)
+    assert world.sent == []
+    [row] = await house.waiting()
+    why = house.operator.explain(row)
+    assert (why.reason, why.detail) == (WaitReason.PAUSED, "backup")
+    house.operator.unpause()
+    await house.go_on(5, 1.0)
+    assert world.recipients() == ["bob@b.example"]
+
+
+async def test_mail_of_a_paused_domain_waits_alone(house, world):
+    house.ours.held[1] = "unpaid"
+    await house.send("bob@b.example")
+    await house.send("eve@b.example", domain="c.example", sender="cy@c.example")
+    await house.go_on(60)
+    assert world.recipients() == ["eve@b.example"]
+    [row] = await house.waiting()
+    assert house.operator.explain(row).reason is WaitReason.DOMAIN_PAUSED
+
+
+async def test_an_unwell_store_stops_deliveries_and_they_go_on_by_themselves(house, world):
+    house.trouble = "the disk is nearly full"
+    await house.send("bob@b.example")
+    await house.go_on(10, 1.0)
+    assert world.sent == []
+    [row] = await house.waiting()
+    assert house.operator.explain(row).reason is WaitReason.STORE
+    house.trouble = None
+    await house.go_on(10, 1.0)
+    assert world.recipients() == ["bob@b.example"]
+
+
+async def test_a_retry_is_explained_with_the_words_of_the_host_and_can_be_hurried(house, world):
+    world.answers["b.example"] = later
+    await house.send("bob@b.example")
+    await house.rest()
+    [row] = await house.waiting()
+    why = house.operator.explain(row)
+    assert why.reason is WaitReason.RETRY
+    assert "try later" in why.detail
+    world.answers.clear()
+    assert await house.operator.retry(None, []) == 1
+    await house.go_on(2, 1.0)
+    assert await house.waiting() == []
+
+
+async def test_a_blast_of_one_domain_does_not_starve_another(tmp_path, clock, world):
+    async with open_house(tmp_path, clock, world, window_per_site=20, window=20) as house:
+        world.hold = asyncio.Event()
+        for n in range(100):
+            await house.send(f"r{n}@b.example")
+        await house.send("eve@b.example", domain="c.example", sender="cy@c.example")
+        world.hold.set()
+        await house.go_on(5, 1.0)
+        assert len(world.recipients()) >= 101
+        assert world.recipients().index("eve@b.example") < 60
+        assert await house.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "more", "told"),
+    [
+        ("out@side.example", {}, True),
+        ("ann@a.example", {}, False),
+        (None, {}, False),
+        ("out@side.example", {"notify": {0: "NEVER"}}, False),
+        ("out@side.example", {"notify": {0: "FAILURE,DELAY"}}, True),
+    ],
+)
+async def test_only_a_foreign_sender_who_wants_it_is_told_of_a_failure(house, world, sender, more, told):
+    world.answers["b.example"] = never
+    await house.send("bob@b.example", sender=sender, **more)
+    await house.go_on(5, 1.0)
+    reports = [tx for _, tx in world.sent if tx.recipients == ("out@side.example",)]
+    assert len(reports) == told == house.notifier.sent
+    for report in reports:
+        assert report.reverse_path == ""
+        assert b"no such user" in b"".join(report.chunks)
+    assert (await house.check()).faults == ()
+
+
+async def test_a_report_that_fails_is_not_reported(house, world):
+    world.answers["b.example"] = world.answers["side.example"] = never
+    await house.send("bob@b.example", sender="out@side.example")
+    await house.go_on(5, 1.0)
+    assert house.notifier.sent == 1
+    assert len(world.sent) == 2
