@@ -161,10 +161,11 @@ class House:
 
     async def rest(self) -> None:
         """Until everything that can happen at this moment has happened."""
-        for _ in range(3):
+        for _ in range(5):
             for _ in range(30):
                 await asyncio.sleep(0)
             await self.database.writer.write(lambda connection: None)
+            await self.database.read(lambda connection: None)
 
     async def go_on(self, by_s: float, step_s: float = 30.0) -> None:
         end = self.clock.now() + by_s
