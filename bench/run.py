@@ -270,6 +270,8 @@ def push(messages: int, load: Load, cpu: Cpu | None = None) -> tuple[float, floa
             if one.poll() is None:
                 one.kill()
                 one.wait()
+    if receiver is not None and receiver.returncode:
+        raise SystemExit(f"{load.name}: the sink failed; is port {SINK} in use?")
     if sender.returncode:
         raise SystemExit(f"{load.name}: the load generator failed")
     return took, pss

@@ -106,7 +106,7 @@ def test_a_postfix_smarthost_loses_nothing_on_the_way_through(
         words = [str(source), "-s", "20", "-m", str(COUNT), "-l", "2048", "-f", "a@sandbox.mtad.test", "-N"]
         words += ["-t", "bob@example.net", f"127.0.0.1:{port}"]
         subprocess.run(words, check=True, capture_output=True, timeout=300)
-        wait_until(lambda: len({rcpt for _, rcpt in sink.taken}) == COUNT, 300.0, "all at the sink")
+        wait_until(lambda: len({rcpt for _, rcpt in list(sink.taken)}) == COUNT, 300.0, "all at the sink")
         daemon.until_drained()
         report = daemon.check()
         accepted = daemon.events("--event", "accepted")[-1]
