@@ -488,8 +488,8 @@ def _touch(connection: sqlite3.Connection) -> None:
 
 
 def keep_memory_together() -> None:
-    """glibc: one heap for all threads, and free ends of it given back: a fifth less memory under load, no slower
-    (measured, docs/benchmarks.rst). Another C library has no such call, and is left as it is.
+    """glibc: one heap for all threads, and free ends of it given back, so that memory under load stays bounded.
+    Another C library has no such call, and is left as it is.
     """
     arena_max, trim_threshold = -8, -1  # malloc.h
     try:

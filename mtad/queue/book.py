@@ -104,6 +104,12 @@ class Book:
             site.claim_at = at
             self.remind(site, at)
 
+    def look_now(self, site: Site) -> None:
+        """Something changed for the site: look, whatever was planned."""
+        now = self._clock.now()
+        self.look_at(site, now)
+        self.remind(site, now)
+
     def remind(self, site: Site, at: float) -> None:
         heapq.heappush(self._looks, (at, site.id))
         if self._looks[0] == (at, site.id):

@@ -85,8 +85,7 @@ class Operator:
         for pace in site.paces.values():
             pace.resume()
         site.shut = None
-        self._runner.book.look_at(site, self._clock.now())
-        self._runner.book.remind(site, self._clock.now())
+        self._runner.book.look_now(site)
 
     async def drop(self, ids: Sequence[int], why: str) -> int:
         """Recipients that wait are given up; those under way are left alone."""
@@ -132,14 +131,12 @@ class Operator:
         for site in self._runner.book:
             if site.shut is not None and site.shut.reason is WaitReason.PAUSED:
                 site.shut = None
-            self._runner.book.look_at(site, self._clock.now())
-            self._runner.book.remind(site, self._clock.now())
+            self._runner.book.look_now(site)
 
     def look_again(self) -> None:
         """Domains were paused or go on: every site may have something to do."""
         for site in self._runner.book:
-            self._runner.book.look_at(site, self._clock.now())
-            self._runner.book.remind(site, self._clock.now())
+            self._runner.book.look_now(site)
         self._runner.book.stored_sooner(0.0)
 
     def explain(self, recipient: QueueRow) -> Waiting:
