@@ -18,6 +18,12 @@ class EventType(IntEnum):
     REJECTED = 5
     INTERRUPTED = 6  # ours alone: an attempt whose outcome we never learnt; the next one may make a duplicate
     NOTIFIED = 7  # ours alone: a DSN went to the sender
+    OPENED = 8
+    CLICKED = 9
+    UNSUBSCRIBED = 10
+    COMPLAINED = 11
+    STORED = 12
+    FAILED_LATE = 13  # a report came after the other side had taken the message: "failed", but not its end
 
     @property
     def word(self) -> str:
@@ -41,6 +47,12 @@ _WORDS = {
     EventType.REJECTED: "rejected",
     EventType.INTERRUPTED: "interrupted",
     EventType.NOTIFIED: "notified",
+    EventType.OPENED: "opened",
+    EventType.CLICKED: "clicked",
+    EventType.UNSUBSCRIBED: "unsubscribed",
+    EventType.COMPLAINED: "complained",
+    EventType.STORED: "stored",
+    EventType.FAILED_LATE: "failed",
 }
 _LEVELS = {
     EventType.ACCEPTED: "info",
@@ -50,6 +62,12 @@ _LEVELS = {
     EventType.REJECTED: "warn",
     EventType.INTERRUPTED: "warn",
     EventType.NOTIFIED: "info",
+    EventType.OPENED: "info",
+    EventType.CLICKED: "info",
+    EventType.UNSUBSCRIBED: "info",
+    EventType.COMPLAINED: "warn",
+    EventType.STORED: "info",
+    EventType.FAILED_LATE: "error",
 }
 INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
 

@@ -19,7 +19,8 @@ from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
 from mtad.queue.shaping import Action
 from mtad.queue.work import Held, Job
 from mtad.storage.database import Lane
-from mtad.storage.outgoing import EventRow, Settle, State, StoredRecipient
+from mtad.storage.outgoing import Settle, State, StoredRecipient
+from mtad.storage.record import EventRow
 
 log = log_module.get("queue")
 

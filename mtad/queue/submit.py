@@ -19,7 +19,8 @@ from mtad.mail.reply import Refused, Reply
 from mtad.message.headers import HeaderBlock, scan
 from mtad.message.trace import complete, received, too_many_hops
 from mtad.storage.database import Lane
-from mtad.storage.outgoing import Accept, EventRow, Flag, RecipientRow, State, StoredMessage, StoredRecipient
+from mtad.storage.outgoing import Accept, Flag, RecipientRow, State, StoredMessage, StoredRecipient
+from mtad.storage.record import EventRow, Records
 
 log = log_module.get("queue")
 
@@ -109,10 +110,12 @@ class Submit:
                     message.flags,
                     deliver_at,
                     message.about,
+                    None,
+                    None,
                 ),
                 message.content,
                 rows,
-                events,
+                Records(events),
                 sooner,
             )
         )
@@ -223,14 +226,27 @@ class Submit:
             if message.deliver_at is None and desk.admit(site, domain_id, message.size if not taken else 0):
                 # The lease is the durable record of attempt 1: it is written before the attempt begins.
                 rows.append(
-                    (own, number, domain_id, site, text, int(State.LEASED), 1, None, expire_at, asked, original)
+                    (own, number, domain_id, site, text, int(State.LEASED), 1, None, expire_at, asked, original, None)
                 )
                 taken.append(
                     StoredRecipient(own, number, domain_id, site, text, 1, 0, expire_at, None, asked, original)
                 )
             else:
                 rows.append(
-                    (own, number, domain_id, site, text, int(State.WAITING), 0, due_at, expire_at, asked, original)
+                    (
+                        own,
+                        number,
+                        domain_id,
+                        site,
+                        text,
+                        int(State.WAITING),
+                        0,
+                        due_at,
+                        expire_at,
+                        asked,
+                        original,
+                        None,
+                    )
                 )
                 look = desk.backlog(site, domain_id, due_at)
                 if look is not None:

@@ -13,7 +13,7 @@ import orjson
 from mtad.mail.event import INTERNAL, Event, EventType
 from mtad.mail.ids import floor_at, made_at, queue_id
 from mtad.storage.database import insert_rows
-from mtad.storage.outgoing import EventRow
+from mtad.storage.record import EventRow
 
 _SELECT = """
     SELECT e.id, e.type, ifnull(d.name, ''), e.message_id, ifnull(r.address, ''), ifnull(m.reverse_path, ''),

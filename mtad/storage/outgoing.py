@@ -14,6 +14,7 @@ import orjson
 
 from mtad.storage import sites
 from mtad.storage.database import insert_rows
+from mtad.storage.record import Count, EventRow, Records, gather, record
 from mtad.storage.spool import Spool
 
 
@@ -32,6 +33,11 @@ class Flag(IntFlag):
     FOREIGN_REVERSE_PATH = 16  # relayed: the sender's own server wants the DSN
     NO_DKIM = 32
     REPORT = 64  # a DSN of ours: never bounces
+    SKIP_VERIFICATION = 128  # the host's certificate is not checked
+    COMPOSE = 256  # each recipient gets octets of his own
+    VERP = 512  # the reverse-path names the recipient, so a late report finds him
+    TEST_MODE = 1024  # never leaves
+    TRACK = 2048  # may have opens or clicks, if its domain wants them
 
 
 @dataclass(slots=True)
@@ -48,6 +54,7 @@ class StoredMessage:
     segment: int | None
     position: int | None
     about: bytes
+    options: bytes | None = None
     content: bytes | None = None
 
 
@@ -64,14 +71,13 @@ class StoredRecipient:
     last_reply: str | None = None
     notify: str | None = None
     orcpt: str | None = None
+    personal: bytes | None = None
 
 
-# (id, domain_id, reverse_path, size, recipients, flags, deliver_at, about)
-MessageRow = tuple[int, int, str, int, int, int, float | None, bytes]
-# (id, message_id, domain_id, site_id, address, state, attempts, due_at, expire_at, notify, orcpt)
-RecipientRow = tuple[int, int, int, int, str, int, int, float | None, float, str | None, str | None]
-# (id, type, domain_id, message_id, recipient_id, detail)
-EventRow = tuple[int, int, int, int | None, int | None, bytes | None]
+# (id, domain_id, reverse_path, size, recipients, flags, deliver_at, about, options, header)
+MessageRow = tuple[int, int, str, int, int, int, float | None, bytes, bytes | None, bytes | None]
+# (id, message_id, domain_id, site_id, address, state, attempts, due_at, expire_at, notify, orcpt, personal)
+RecipientRow = tuple[int, int, int, int, str, int, int, float | None, float, str | None, str | None, bytes | None]
 
 
 @dataclass(slots=True)
@@ -81,7 +87,7 @@ class Accept:
     message: MessageRow
     content: bytes
     recipients: list[RecipientRow]
-    events: list[EventRow]
+    records: Records
     sooner: Sequence[tuple[int, float]] = ()
 
 
@@ -99,18 +105,20 @@ class Settle:
     attempts: int = 0
     unknown: int = 0
     last_reply: str | None = None
+    count: Count | None = None
+    records: Records | None = None  # what else goes with it
 
 
 _MESSAGES = (
     "INSERT INTO messages"
-    " (id, domain_id, reverse_path, size, recipients, flags, deliver_at, about, segment, position) VALUES "
+    " (id, domain_id, reverse_path, size, recipients, flags, deliver_at, about, options, header, segment, position)"
+    " VALUES "
 )
 _BODIES = "INSERT INTO bodies (message_id, content) VALUES "
 _RECIPIENTS = (
     "INSERT INTO recipients (id, message_id, domain_id, site_id, address, state, attempts, due_at, expire_at,"
-    " notify, orcpt) VALUES "
+    " notify, orcpt, personal) VALUES "
 )
-_EVENTS = "INSERT INTO events (id, type, domain_id, message_id, recipient_id, detail) VALUES "
 
 
 class Outgoing:
@@ -124,12 +132,12 @@ class Outgoing:
         large = [accept for accept in accepts if len(accept.content) > self._inline_octets]
         places = dict(zip(map(id, large), self._spool.append(connection, [a.content for a in large]), strict=True))
         nowhere = (None, None)
-        insert_rows(connection, _MESSAGES, 10, [a.message + places.get(id(a), nowhere) for a in accepts])
+        insert_rows(connection, _MESSAGES, 12, [a.message + places.get(id(a), nowhere) for a in accepts])
         if len(large) < len(accepts):
             small = [(a.message[0], a.content) for a in accepts if id(a) not in places]
             insert_rows(connection, _BODIES, 2, small)
-        insert_rows(connection, _RECIPIENTS, 11, [row for a in accepts for row in a.recipients])
-        insert_rows(connection, _EVENTS, 6, [row for a in accepts for row in a.events])
+        insert_rows(connection, _RECIPIENTS, 12, [row for a in accepts for row in a.recipients])
+        record(connection, gather(a.records for a in accepts))
         later = [news for a in accepts for news in a.sooner]
         if later:
             sites.sooner(connection, later)
@@ -146,7 +154,10 @@ class Outgoing:
         if back:
             rows = [(s.recipient_id, s.site_id, s.due_at, s.attempts, s.unknown, s.last_reply) for s in back]
             connection.execute(_BACK, (orjson.dumps(rows).decode(),))
-        insert_rows(connection, _EVENTS, 6, [s.event for s in settles if s.event is not None])
+        records = gather(s.records for s in settles if s.records is not None)
+        records.events += [s.event for s in settles if s.event is not None]
+        records.counts += [s.count for s in settles if s.count is not None]
+        record(connection, records)
         if done:
             self._drop_contents(connection, done)
 
@@ -229,6 +240,7 @@ class Outgoing:
                 last_reply=row[6],
                 notify=row[7],
                 orcpt=row[8],
+                personal=row[9].encode() if row[9] is not None else None,
             )
             for row in rows
         ]
@@ -332,15 +344,17 @@ _NEXT_TENANT = """
 _FIRST_DUE = "SELECT due_at FROM recipients WHERE state = 0 AND site_id = ? AND domain_id = ? ORDER BY due_at LIMIT 1"
 _DUE_ROWS = """
     SELECT json_group_array(json_array(id, message_id, address, attempts, unknown, expire_at, last_reply, notify,
-                                       orcpt))
+                                       orcpt, CAST(personal AS TEXT)))
     FROM (SELECT * FROM recipients WHERE state = 0 AND site_id = ? AND domain_id = ? AND due_at <= ?
           ORDER BY due_at LIMIT ?)"""
 _LEASE = "UPDATE recipients SET state = 1, attempts = attempts + 1 WHERE id IN (SELECT value FROM json_each(?))"
 _EXPIRE_LEASE = "UPDATE recipients SET state = 1 WHERE id IN (SELECT value FROM json_each(?))"
 _MESSAGE = """
-    SELECT id, domain_id, reverse_path, size, recipients, flags, deliver_at, segment, position, about
+    SELECT id, domain_id, reverse_path, size, recipients, flags, deliver_at, segment, position, about, options
     FROM messages WHERE id = ?"""
-_STORED = "id, message_id, domain_id, site_id, address, attempts, unknown, expire_at, last_reply, notify, orcpt"
+_STORED = (
+    "id, message_id, domain_id, site_id, address, attempts, unknown, expire_at, last_reply, notify, orcpt, personal"
+)
 _LEASED = f"SELECT {_STORED} FROM recipients WHERE state = 1 LIMIT ?"
 _EXPIRED = f"SELECT {_STORED} FROM recipients WHERE state = 0 AND site_id = ? AND expire_at <= ? LIMIT ?"
 _WAITING_IDS = f"""

@@ -20,9 +20,11 @@ from mtad.storage import accounts, captured, journal, sites
 from mtad.storage.database import Database, open_database
 from mtad.storage.outgoing import Accept, Outgoing, Settle, State
 from mtad.storage.queue_view import QueueRow
+from mtad.storage.record import Records
 from mtad.storage.sites import site_id
 from mtad.storage.spool import Spool
 
+EMPTY = (None, None, None)
 SITE = "(alt1|mx).example.net"
 LATER = Waiting(WaitReason.RETRY, 1_900_000_000.0, "the host said 451 4.7.1 greylisted")
 CONTENT = b"From: Ann <ann@ours.example>\r\nTo: bob@example.net\r\nSubject: Hello [red]\r\n\r\nText \x1b[31m\r\n"
@@ -97,7 +99,20 @@ class House:
         number = self.ids.take(1 + len(recipients))
         kinds = list(states) or [State.WAITING] * len(recipients)
         rows = [
-            (number + 1 + n, number, 1, site_id(SITE), address, int(kinds[n]), 1, now + 900, now + 28_800, None, None)
+            (
+                number + 1 + n,
+                number,
+                1,
+                site_id(SITE),
+                address,
+                int(kinds[n]),
+                1,
+                now + 900,
+                now + 28_800,
+                None,
+                None,
+                None,
+            )
             for n, address in enumerate(recipients)
         ]
         events = [(self.ids.next(), int(EventType.ACCEPTED), 1, number, row[0], None) for row in rows]
@@ -111,8 +126,19 @@ class House:
             "peer": "198.51.100.7",
             "helo": "app",
         }
-        fields = (number, 1, "ann@ours.example", len(CONTENT), len(recipients), 8, None, orjson.dumps(about))
-        accept = Accept(fields, CONTENT, rows, events)
+        fields = (
+            number,
+            1,
+            "ann@ours.example",
+            len(CONTENT),
+            len(recipients),
+            8,
+            None,
+            orjson.dumps(about),
+            None,
+            None,
+        )
+        accept = Accept(fields, CONTENT, rows, Records(events))
         await self.database.writer.write(lambda connection: self.outgoing.accept(connection, [accept]))
         return number
 

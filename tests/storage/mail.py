@@ -2,8 +2,10 @@
 
 from mtad.mail.event import EventType
 from mtad.storage.outgoing import Accept, Settle, State
+from mtad.storage.record import Records
 
 SITE = 77
+EMPTY = (None, None, None)  # notify, orcpt, personal
 NOW = 1_700_000_000.0
 
 
@@ -11,11 +13,29 @@ def accept(
     number, recipients=1, *, domain=1, content=b"Subject: x\r\n\r\nText\r\n", due=NOW, state=State.WAITING, site=SITE
 ):
     rows = [
-        (number + 1 + n, number, domain, site, f"r{n}@b.example", int(state), int(state), due, due + 28_800, None, None)
+        (
+            number + 1 + n,
+            number,
+            domain,
+            site,
+            f"r{n}@b.example",
+            int(state),
+            int(state),
+            due,
+            due + 28_800,
+            None,
+            None,
+            None,
+        )
         for n in range(recipients)
     ]
     events = [(row[0] * 10, int(EventType.ACCEPTED), domain, number, row[0], None) for row in rows]
-    return Accept((number, domain, "a@a.example", len(content), recipients, 0, None, b"{}"), content, rows, events)
+    return Accept(
+        (number, domain, "a@a.example", len(content), recipients, 0, None, b"{}", None, None),
+        content,
+        rows,
+        Records(events),
+    )
 
 
 def settled(recipient, state=State.DELIVERED, *, spooled=False, due=None, message=None):
