@@ -46,6 +46,12 @@ class Address:
         return f"{self.local.casefold()}@{self.domain}"
 
 
+def key_of(text: str) -> str:
+    """Address.key of an address as we print it."""
+    local, _, domain = text.rpartition("@")
+    return f"{local.casefold()}@{domain.lower()}"
+
+
 def parse_address(text: str) -> Address:
     """ "bob@example.org" -> Address. Raises BadAddress."""
     found = _PLAIN.fullmatch(text)

@@ -11,16 +11,20 @@ import orjson
 
 from mtad import log as log_module
 from mtad.clock import Clock
-from mtad.feedback.classify import Cause, Classifier, Verdict
+from mtad.feedback.classify import Cause, Classifier, Kind, Verdict
+from mtad.feedback.record import Posts
+from mtad.mail.address import key_of
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
+from mtad.mail.metric import HOUR_S, Metric
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Reply
+from mtad.mail.suppression import Suppressed, Why
 from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
 from mtad.queue.shaping import Action
 from mtad.queue.work import Held, Job
 from mtad.storage.database import Lane
 from mtad.storage.outgoing import Settle, State, StoredRecipient
-from mtad.storage.record import EventRow
+from mtad.storage.record import BounceRow, EventRow, Records
 
 log = log_module.get("queue")
 
@@ -41,7 +45,8 @@ class Tally:
 class Settler:
     """Records outcomes. on_failed is told of each recipient given up, with the reply: the sender may want a DSN.
 
-    dice: a random number in [0, 1) for the jitter of retries.
+    dice: a random number in [0, 1) for the jitter of retries. posts: the owner's webhooks, None: there are none.
+    bounced: told of each (domain id, address in the form for comparing) that goes into the bounces.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class Settler:
         plan: RetryPlan,
         dice: Callable[[], float],
         on_failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None],
+        posts: Posts | None = None,
+        bounced: Callable[[int, str], None] | None = None,
     ) -> None:
         self._lane, self._ids, self._clock, self._dice = lane, ids, clock, dice
         self.classifier, self._plan = classifier, plan
-        self._on_failed = on_failed
+        self._on_failed, self._posts, self._bounced = on_failed, posts, bounced
         self.tally = Tally()
 
     def reload(self, classifier: Classifier, plan: RetryPlan) -> None:
@@ -66,7 +73,13 @@ class Settler:
     def delivered(self, job: Job, outcome: Delivered) -> None:
         recipient, hop = job.recipient, outcome.hop
         detail = _status(recipient, outcome.reply, hop, outcome.took_s)
-        self._put(job, State.DELIVERED, EventType.DELIVERED, {"delivery-status": detail, **_envelope(hop)})
+        self._put(
+            job,
+            State.DELIVERED,
+            EventType.DELIVERED,
+            Metric.DELIVERED_SMTP,
+            {"delivery-status": detail, **_envelope(hop)},
+        )
         self.tally.delivered += 1
         self.tally.attempts += 1
         self.tally.seconds += outcome.took_s
@@ -117,7 +130,9 @@ class Settler:
         }
         if isinstance(outcome, Deferred) and outcome.unknown:
             detail["possible-duplicate"] = True
-        self._put(job, State.WAITING, EventType.FAILED_TEMPORARY, detail, now + wait_s, str(outcome.reply)[:1000])
+        metric = Metric.FAILED_ESPBLOCK if verdict.kind is Kind.POLICY else Metric.FAILED_TEMPORARY
+        last_reply = str(outcome.reply)[:1000]
+        self._put(job, State.WAITING, EventType.FAILED_TEMPORARY, metric, detail, now + wait_s, last_reply)
         self.tally.deferred += 1
         log.info(
             "deferred",
@@ -142,7 +157,9 @@ class Settler:
             "delivery-status": status,
             **_envelope(outcome.hop),
         }
-        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, detail)
+        metric = Metric.FAILED_BOUNCE if step.reason in _REFUSED else Metric.FAILED_OTHER
+        bounce = self._bounce(recipient, reply, verdict) if step.suppress else None
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, bounce=bounce)
         self.tally.failed += 1
         self.tally.failures[verdict.cause] = self.tally.failures.get(verdict.cause, 0) + 1
         log.info(
@@ -161,9 +178,22 @@ class Settler:
         """An operator takes it out of the queue: a permanent failure like any other, without a DSN."""
         status = {"code": 0, "message": why, "description": why, "attempt-no": job.recipient.attempts}
         detail = {"severity": "permanent", "reason": "generic", "cause": Cause.UNKNOWN, "delivery-status": status}
-        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, detail)
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, Metric.FAILED_OTHER, detail)
         self.tally.failed += 1
         log.info("dropped", msg=queue_id(job.recipient.message_id), rcpt=job.recipient.address, why=why)
+
+    def suppressed(self, job: Job, found: Suppressed) -> None:
+        """The domain does not write to this address any more: nothing is tried."""
+        recipient, (reason, reply, metric) = job.recipient, _SUPPRESSED[found.kind]
+        status = _status(recipient, reply, None, 0.0)
+        if found.words:
+            status["message"] = found.words[:1000]
+        detail = {"severity": "permanent", "reason": reason, "cause": "suppressed", "delivery-status": status}
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, suppressed=True)
+        self.tally.failed += 1
+        self.tally.failures["suppressed"] = self.tally.failures.get("suppressed", 0) + 1
+        log.info("suppressed", msg=queue_id(recipient.message_id), rcpt=recipient.address, reason=reason)
+        self._on_failed(job.held, recipient, reply, None)
 
     def give_back(self, recipient: StoredRecipient, site_id: int, *, begun: bool = False) -> None:
         """Return a lease. begun: an attempt was under way and we shall never learn what came of it."""
@@ -199,13 +229,18 @@ class Settler:
         job: Job,
         state: State,
         kind: EventType,
+        metric: Metric,
         detail: dict[str, Any],
         due_at: float | None = None,
         last_reply: str | None = None,
+        *,
+        suppressed: bool = False,
+        bounce: BounceRow | None = None,
     ) -> None:
-        recipient, message = job.recipient, job.held.message
+        recipient, message, now = job.recipient, job.held.message, self._clock.now()
+        number = self._ids.next()
         event = (
-            self._ids.next(),
+            number,
             int(kind),
             recipient.domain_id,
             recipient.message_id,
@@ -224,8 +259,58 @@ class Settler:
                 recipient.attempts,
                 recipient.unknown,
                 last_reply,
+                (recipient.domain_id, "", int(metric), int(now) // HOUR_S, 1),
+                self._besides(job, kind, metric, number, now, suppressed, bounce),
             )
         )
+
+    def _besides(
+        self,
+        job: Job,
+        kind: EventType,
+        metric: Metric,
+        event: int,
+        now: float,
+        suppressed: bool,
+        bounce: BounceRow | None,
+    ) -> Records | None:
+        """What goes with an event of some messages, and of most does not."""
+        domain_id, labels = job.recipient.domain_id, job.held.labels
+        posts = self._posts.rows(kind, domain_id, (event,), now, suppressed=suppressed) if self._posts else []
+        if not labels and not posts and bounce is None:
+            return None
+        hour = int(now) // HOUR_S
+        counts = [(domain_id, label, int(metric), hour, 1) for label in labels]
+        return Records(counts=counts, posts=posts, bounces=[bounce] if bounce else [])
+
+    def _bounce(self, recipient: StoredRecipient, reply: Reply, verdict: Verdict) -> BounceRow | None:
+        if not recipient.domain_id:
+            return None
+        key = key_of(recipient.address)
+        if self._bounced is not None:
+            self._bounced(recipient.domain_id, key)
+        code, words = reply.enhanced or str(reply.code), str(reply)[:1000]
+        return recipient.domain_id, key, code, words, verdict.rule, self._clock.now()
+
+
+_REFUSED = frozenset(("bounce", "hardfail"))
+_SUPPRESSED = {
+    Why.BOUNCE: (
+        "suppress-bounce",
+        Reply(605, "", "Not delivering to previously bounced address"),
+        Metric.SUPPRESSED_BOUNCE,
+    ),
+    Why.UNSUBSCRIBE: (
+        "suppress-unsubscribe",
+        Reply(606, "", "Not delivering to an address that unsubscribed"),
+        Metric.SUPPRESSED_UNSUBSCRIBE,
+    ),
+    Why.COMPLAINT: (
+        "suppress-complaint",
+        Reply(607, "", "Not delivering to an address that complained about mail of this domain"),
+        Metric.SUPPRESSED_COMPLAINT,
+    ),
+}
 
 
 def _status(recipient: StoredRecipient, reply: Reply, hop: Hop | None, took_s: float) -> dict[str, Any]:

@@ -1,24 +1,40 @@
 """Work: what the rooms of the queue hand to each other: one recipient in memory, and the way out.
 
-Room: queue. May import: mail, storage, delivery.
+Room: queue. May import: mail, message, storage, feedback, delivery.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from mtad.delivery.mx import Route
+from mtad.feedback.record import labels_of
 from mtad.mail.envelope import Transaction
+from mtad.mail.options import Options, options_from_json
 from mtad.mail.reply import Deferred, Failed, Hop, Outcome
 from mtad.storage.outgoing import StoredMessage, StoredRecipient
 
 
 @dataclass(slots=True)
 class Held:
-    """A message some of whose recipients are in memory. open: how many. octets: what it takes of the budget."""
+    """A message some of whose recipients are in memory. open: how many. octets: what it takes of the budget.
+
+    options: what its sender asked for, None: nothing. labels: what its events are counted under besides its domain.
+    alone: each recipient has octets or a reverse-path of his own, so no transaction takes two. template: when it is
+    composed, once it has been parsed.
+    """
 
     message: StoredMessage
     open: int
     octets: int = 0
+    alone: bool = False
+    options: Options | None = None
+    labels: tuple[str, ...] = ()
+    template: object | None = None
+
+    def __post_init__(self) -> None:
+        if self.message.options:
+            self.options = options_from_json(self.message.options)
+            self.labels = labels_of(self.options)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,42 @@
+"""Record: an event -> all that is written with it: what is counted, and the posts that tell the owner.
+
+Room: feedback. May import: mail, storage. Used by queue.submit and queue.settle for their own transactions, and by
+inbound for reports that come in.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from mtad.mail.event import EventType
+from mtad.mail.ids import IdSource
+from mtad.mail.metric import HOUR_S, Metric
+from mtad.mail.options import Options
+from mtad.storage.record import Count, PostRow
+
+# (type of event, domain id, suppressed: nothing was tried) -> ids of the webhooks it is posted to
+PostsFor = Callable[[EventType, int, bool], tuple[int, ...]]
+
+
+def labels_of(options: Options | None) -> tuple[str, ...]:
+    """Under which labels the events of a message are counted besides the domain's own: tags and campaigns."""
+    if options is None:
+        return ()
+    return (*(f"t:{tag.lower()}" for tag in options.tags), *(f"c:{campaign}" for campaign in options.campaigns))
+
+
+def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, number: int = 1) -> list[Count]:
+    hour = int(at) // HOUR_S
+    return [(domain_id, label, int(metric), hour, number) for label in ("", *labels)]
+
+
+class Posts:
+    """Makes the rows of the outbox. posts_for: from memory, as it is asked for every event."""
+
+    def __init__(self, posts_for: PostsFor, ids: IdSource) -> None:
+        self._posts_for, self._ids = posts_for, ids
+
+    def rows(
+        self, kind: EventType, domain_id: int, events: Sequence[int], at: float, *, suppressed: bool = False
+    ) -> list[PostRow]:
+        """events: their ids, all of one kind."""
+        lanes = self._posts_for(kind, domain_id, suppressed)
+        return [(self._ids.next(), lane, event, at) for event in events for lane in lanes] if lanes else []
