@@ -44,8 +44,10 @@ from mtad.feedback.classify import Classifier, load_rules
 from mtad.mail.address import Address
 from mtad.mail.ids import IdSource
 from mtad.mail.reply import Hop, Reply
+from mtad.mail.suppression import Suppressed
 from mtad.message.finish import Finisher
 from mtad.queue.book import Book
+from mtad.queue.compose import Composer
 from mtad.queue.health import Health
 from mtad.queue.notify import Notifier
 from mtad.queue.operator import Operator
@@ -62,7 +64,7 @@ from mtad.smtp.policy import DoorPolicy
 from mtad.smtp.session import Listener
 from mtad.storage import captured, journal, sites, upkeep
 from mtad.storage.database import Database, Lane, StoreError, ease_lock_hand_over, open_database
-from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredMessage, StoredRecipient
+from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
 from mtad.storage.spool import Spool
 
 log = log_module.get("daemon")
@@ -121,6 +123,14 @@ async def run(
             finally:
                 database.writer.stop()
                 await writing
+
+
+class NoSuppressions:
+    def maybe(self, domain_id: int, address: str) -> bool:
+        return False
+
+    async def find(self, domain_id: int, address: str, tags: tuple[str, ...]) -> Suppressed | None:
+        return None
 
 
 class _House:
@@ -235,7 +245,8 @@ class _House:
             settler=self.settler,
             transport=self.transport,
             tenants=tenants,
-            finish=self._finish,
+            composer=Composer(domains=tenants, finisher=self.finisher, clock=clock),
+            suppressing=NoSuppressions(),
             memory=self._memory,
             clock=clock,
             config=config.queue,
@@ -317,12 +328,6 @@ class _House:
         policies = TlsPolicies(config.delivery, resolver, fetch, clock)
         connector = Connector(config.delivery, self.hostname, router.addresses, SystemDialer(), clock, TlsMemory(clock))
         return World(router, policies, connector)
-
-    def _finish(self, message: StoredMessage, content: bytes) -> tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]:
-        signers = self.tenants.signers(message.domain_id)
-        if not signers:
-            return (content,)
-        return self.finisher.finish(content, signers, self.clock.now())
 
     def _on_failed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
         self.notifier.failed(held, recipient, reply, hop)

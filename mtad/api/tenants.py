@@ -12,6 +12,7 @@ from collections import OrderedDict
 from mtad import log as log_module
 from mtad.api.passwords import is_right, make_hash
 from mtad.config import DeliveryConfig
+from mtad.mail.options import Clicks, Tracking
 from mtad.message.dkim import BadKey, Signer, load_key
 from mtad.storage import accounts
 from mtad.storage.accounts import DomainRow
@@ -22,19 +23,49 @@ log = log_module.get("api")
 _REMEMBERED = 1000  # logins whose password was right: argon2 once each, not once per connection
 
 
-class Tenants:
-    """Call load() before use and after each change of domains, credentials or keys."""
+_UNTRACKED = Tracking()
+_FOOTER_HTML = '<br>\n<p>Do you not want these messages? <a href="%unsubscribe_url%">Unsubscribe here</a>.</p>\n'
+_FOOTER_TEXT = "\n\nTo stop receiving these messages, visit <%unsubscribe_url%>\n"
 
-    def __init__(self, database: Database, config: DeliveryConfig) -> None:
-        self._database, self._config = database, config
+
+def tracking_of(row: DomainRow, public_url: str) -> Tracking:
+    """public_url: where links lead as long as the domain has no host of its own that points at us."""
+    own = f"{row.web_scheme}://{row.web_prefix}.{row.name}"
+    return Tracking(
+        opens=row.opens,
+        clicks=Clicks(row.clicks),
+        pixel_top=row.pixel_top,
+        footer_html=_or(row.footer_html, _FOOTER_HTML) if row.footer else "",
+        footer_text=_or(row.footer_text, _FOOTER_TEXT) if row.footer else "",
+        web_url=own if row.web_cname else public_url.rstrip("/"),
+        list_unsubscribe=row.footer,
+    )
+
+
+def _or(text: str | None, otherwise: str) -> str:
+    return otherwise if text is None else text
+
+
+class Tenants:
+    """Call load() before use and after each change of domains, credentials or keys.
+
+    public_url: ours, without a slash at the end, for links in mail.
+    """
+
+    def __init__(self, database: Database, config: DeliveryConfig, public_url: str = "") -> None:
+        self._database, self._config, self._public_url = database, config, public_url
+        self._tracking: dict[int, Tracking] = {}
         self._by_name: dict[str, DomainRow] = {}
         self._by_id: dict[int, DomainRow] = {}
         self._paused: dict[int, str] = {}
         self._signers: dict[int, tuple[Signer, ...]] = {}
+        self._sources: dict[int, tuple[str, ...]] = {}  # of domains with a pool
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, str] = OrderedDict()
         self._dummy_hash = make_hash(secrets.token_hex(16))
-        self._every_source = config.sources or ("",)
+        self._default_sources = config.sources or ("",)
+        pooled = [address for addresses in config.pools.values() for address in addresses]
+        self._every_source = tuple(dict.fromkeys((*self._default_sources, *pooled)))
 
     async def load(self) -> None:
         rows = await self._database.read(accounts.domains)
@@ -50,8 +81,13 @@ class Tenants:
                 )
             except BadKey as error:
                 log.error("dkim-key-unusable", domain=key.domain, selector=key.selector, cause=error)
+        self._tracking = {row.id: tracking_of(row, self._public_url) for row in rows}
         self._signers = {number: tuple(some) for number, some in signers.items()}
         self._right.clear()
+        self._sources = {row.id: self._config.pools[row.pool] for row in rows if row.pool in self._config.pools}
+        for row in rows:
+            if row.pool and row.pool not in self._config.pools:
+                log.error("pool-unknown", domain=row.name, pool=row.pool, cause="delivery.pools does not name it")
 
     def id_of(self, name: str) -> int:
         row = self._by_name.get(name)
@@ -72,12 +108,19 @@ class Tenants:
         return self._paused
 
     def sources(self, domain_id: int) -> tuple[str, ...]:
-        row = self._by_id.get(domain_id)
-        pool = self._config.pools.get(row.pool) if row and row.pool else None
-        return pool or self._every_source
+        """Those of its pool; of delivery.sources for a domain without a pool, or whose pool is there no more."""
+        return self._sources.get(domain_id, self._default_sources)
 
     def all_sources(self) -> tuple[str, ...]:
+        """Of delivery.sources and of every pool, each once."""
         return self._every_source
+
+    def flags(self, domain_id: int) -> int:
+        row = self._by_id.get(domain_id)
+        return row.flags if row else 0
+
+    def tracking(self, domain_id: int) -> Tracking:
+        return self._tracking.get(domain_id, _UNTRACKED)
 
     def signers(self, domain_id: int) -> tuple[Signer, ...]:
         return self._signers.get(domain_id, ()) if self._config.dkim else ()

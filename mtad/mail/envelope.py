@@ -43,7 +43,8 @@ class Transaction:
     """One SMTP mail transaction: what delivery puts on the wire.
 
     reverse_path: "" is the null path. chunks: the message as sent, CRLF line ends, not dot-stuffed; joined they
-    end with CRLF. size: their octets together (RFC 1870). timeouts are the connection's.
+    end with CRLF. size: their octets together (RFC 1870). timeouts are the connection's. notify, orcpt: RFC 3461
+    parameters of each recipient as they came, "" where there was none; () when no recipient has any.
     """
 
     reverse_path: str
@@ -55,3 +56,5 @@ class Transaction:
     envid: str = ""
     ret: str = ""
     require_tls: bool = False
+    notify: tuple[str, ...] = ()
+    orcpt: tuple[str, ...] = ()

@@ -65,6 +65,28 @@ class Options:
         return orjson.dumps(said) if said else b""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """What a domain wants of its messages, where a message does not say otherwise.
+
+    footer_html, footer_text: the unsubscribe footer, "" none. web_url: where its links lead, without a slash at the
+    end. list_unsubscribe: messages get List-Unsubscribe if they have none.
+    """
+
+    opens: bool = False
+    clicks: Clicks = Clicks.NO
+    pixel_top: bool = False
+    footer_html: str = ""
+    footer_text: str = ""
+    web_url: str = ""
+    list_unsubscribe: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Messages have to be composed for it."""
+        return self.opens or self.clicks is not Clicks.NO or self.list_unsubscribe
+
+
 def options_from_json(text: bytes) -> Options:
     """The reverse of to_json. Members this version does not know are ignored."""
     said = orjson.loads(text) if text else {}

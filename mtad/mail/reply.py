@@ -74,13 +74,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The host an attempt talked to. tls: protocol name as "TLSv1.3", None in the clear."""
+    """The host an attempt talked to. tls: protocol name as "TLSv1.3", None in the clear. dsn: it offers DSN, and so
+    answers for the notifications that the sender asked for (RFC 3461 §5.2)."""
 
     host: str
     address: str
     source: str = ""
     tls: str | None = None
     verified: bool = False
+    dsn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,9 @@ class Operator:
         for pace in site.paces.values():
             pace.resume()
         site.shut = None
+        for tenant, why in list(site.hushed.items()):
+            if why.reason is not unless:
+                del site.hushed[tenant]
         self._runner.book.look_now(site)
 
     async def drop(self, ids: Sequence[int], why: str) -> int:
@@ -161,12 +164,23 @@ class Operator:
             return held
         site = self._runner.book.get(recipient.site_id)
         if site is not None:
-            why = site.shut or site.hushed.get(recipient.domain_id)
-            for source, pace in site.paces.items():
-                why = why or pace.send_gate(now) or pace.connect_gate(now, site.workers.get(source, 0))
+            why = site.shut or site.hushed.get(recipient.domain_id) or self._sources_wait(site, recipient, now)
             if why is not None:
                 return why
         return Waiting(WaitReason.TURN, None, "others that are due go first")
+
+    def _sources_wait(self, site: Site, recipient: QueueRow, now: float) -> Waiting | None:
+        """Why none of the domain's source addresses may send there now; None: one may."""
+        whys: list[Waiting] = []
+        for source in self._tenants.sources(recipient.domain_id):
+            why = self._runner.held_up(source)
+            pace = site.paces.get(source)
+            if why is None and pace is not None:
+                why = pace.send_gate(now) or pace.connect_gate(now, site.workers.get(source, 0))
+            if why is None:
+                return None
+            whys.append(why)
+        return min(whys, key=lambda why: why.until or now)
 
     def site_view(self, key: str) -> SiteView | None:
         site = self._runner.book.get(site_id(key))

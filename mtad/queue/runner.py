@@ -14,6 +14,7 @@ from mtad.config import QueueConfig
 from mtad.delivery.mx import Route
 from mtad.feedback.classify import Cause, Kind, Verdict
 from mtad.mail.reply import Deferred, Failed, Phase, Reply
+from mtad.mail.suppression import Suppressed
 from mtad.mail.waiting import Waiting, WaitReason
 from mtad.queue.book import Book
 from mtad.queue.settle import Settler
@@ -55,8 +56,25 @@ class Tenants(Protocol):
 
     def all_sources(self) -> tuple[str, ...]: ...
 
+    def flags(self, domain_id: int) -> int:
+        """Flags (storage.outgoing) that all mail of the domain has."""
 
-Finish = Callable[[StoredMessage, bytes], tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]]
+
+class Composing(Protocol):
+    """What makes one recipient's octets of a message (queue.compose)."""
+
+    def alone(self, held: Held) -> bool:
+        """Each recipient of it has octets or a reverse-path of his own."""
+
+    def chunks(self, job: Job, content: bytes) -> tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]: ...
+    def reverse_path(self, job: Job) -> str: ...
+
+
+class Suppressing(Protocol):
+    """Whom a domain does not write to. maybe: from memory, False is certain."""
+
+    def maybe(self, domain_id: int, address: str) -> bool: ...
+    async def find(self, domain_id: int, address: str, tags: tuple[str, ...]) -> Suppressed | None: ...
 
 
 class Runner:
@@ -74,7 +92,8 @@ class Runner:
         settler: Settler,
         transport: Transport,
         tenants: Tenants,
-        finish: Finish,
+        composer: Composing,
+        suppressing: Suppressing,
         memory: Memory,
         clock: Clock,
         config: QueueConfig,
@@ -85,7 +104,8 @@ class Runner:
     ) -> None:
         self._database, self._outgoing, self.book, self._wake = database, outgoing, book, wake
         self._settler, self._transport, self._tenants = settler, transport, tenants
-        self._finish, self._memory, self._clock, self._config = finish, memory, clock, config
+        self._composer, self._suppressing = composer, suppressing
+        self._memory, self._clock, self._config = memory, clock, config
         self._idle_s, self.unwell, self._limit_source, self._sent = idle_s, unwell, limit_source, sent
         self._held: dict[int, Held] = {}
         self.count = 0  # jobs in memory, all sites
@@ -145,7 +165,7 @@ class Runner:
             self._memory.release(message.size)
 
     def take(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None:
-        held = self._held[message.id] = Held(message, len(recipients), message.size)
+        held = self._held[message.id] = self._holding(message, len(recipients), message.size)
         self._enter(held, recipients)
 
     # --- the loop ---
@@ -215,6 +235,7 @@ class Runner:
         for tenant, why in list(site.hushed.items()):
             if why.until is not None and why.until <= now:
                 del site.hushed[tenant]
+                self.book.look_at(site, now)  # no claim has looked for what it left
         if site.shut is not None:
             return
         self._start_workers(site)
@@ -299,8 +320,13 @@ class Runner:
             octets = message.size if message.content is not None and self._memory.reserve(message.size) else 0
             if not octets:
                 message.content = None  # read again when its turn comes
-            held = self._held[recipient.message_id] = Held(message, 0, octets)
+            held = self._held[recipient.message_id] = self._holding(message, 0, octets)
         held.open += 1
+        return held
+
+    def _holding(self, message: StoredMessage, open_: int, octets: int) -> Held:
+        held = Held(message, open_, octets)
+        held.alone = self._composer.alone(held)
         return held
 
     # --- from recipients to jobs at their sites ---
@@ -375,7 +401,7 @@ class Runner:
             self.release(site, site.drain())
             return
         now, ready = self._clock.now(), site.ready
-        why: Waiting | None = None
+        whys: dict[str, Waiting] = {}
         for source in self._sources_of(site):
             ready -= site.wake_parked(source, ready)
             pace = self.book.pace(site, source)
@@ -384,13 +410,26 @@ class Runner:
             while ready > 0 and self.connections < self._config.connections:
                 why = self._gate(pace, source, now, site.workers.get(source, 0))
                 if why is not None:
+                    whys[source] = why
                     break
                 self._spawn(site, source)
                 ready -= 1
-        if not site.working:  # nobody works on them and nobody may begin
+        if whys:
+            self._hush_held_up(site, whys, now)
+        if site.ready and not site.working:  # nobody works on them and nobody may begin
             limit = self._config.connections
             full = Waiting(WaitReason.TURN, now + 1.0, f"all {limit} outgoing connections are in use")
-            self.shut(site, why or full)
+            self.shut(site, next(iter(whys.values()), full))
+
+    def _hush_held_up(self, site: Site, whys: dict[str, Waiting], now: float) -> None:
+        """Domains all of whose source addresses must wait: the site goes on for those that have others."""
+        if len(self._tenants.all_sources()) == 1 or self.held_up("") is not None:
+            return
+        for tenant in list(site.heads()):
+            mine = [whys.get(source) for source in self._tenants.sources(tenant)]
+            held = [why for why in mine if why is not None and why.until is not None and is_long(why, now)]
+            if len(held) == len(mine):
+                self._hush(site, tenant, min(held, key=lambda why: why.until or now))
 
     def _gate(self, pace: Pace, source: str, now: float, connections: int) -> Waiting | None:
         """Why no worker may begin; one that would have to wait a moment may."""
@@ -448,8 +487,21 @@ class Runner:
             content = await self._database.read(lambda connection: self._outgoing.content(connection, message))
             if content is None:
                 return None
-        finished = self._finish(message, content)
+        finished = self._composer.chunks(job, content)
         return finished if isinstance(finished, tuple) else await finished
+
+    def reverse_path(self, job: Job) -> str:
+        return self._composer.reverse_path(job)
+
+    def flags(self, job: Job) -> int:
+        return job.held.message.flags | self._tenants.flags(job.recipient.domain_id)
+
+    def maybe_suppressed(self, recipient: StoredRecipient) -> bool:
+        return self._suppressing.maybe(recipient.domain_id, recipient.address)
+
+    async def suppressed(self, job: Job) -> Suppressed | None:
+        tags = job.held.options.tags if job.held.options else ()
+        return await self._suppressing.find(job.recipient.domain_id, job.recipient.address, tags)
 
     def shut(self, site: Site, why: Waiting) -> None:
         """Nothing goes to this site until why.until: its ready jobs go back to the store."""
@@ -483,14 +535,16 @@ class Runner:
                 pace.suspend(now + action.for_s, said)
                 self.shut(site, Waiting(WaitReason.SITE_SUSPENDED, now + action.for_s, said))
             case Do.SUSPEND_TENANT:
-                self._hush(site, job.recipient.domain_id, now + action.for_s, said)
+                self._hush(site, job.recipient.domain_id, Waiting(WaitReason.SITE_SUSPENDED, now + action.for_s, said))
             case Do.HARD | Do.RETRY_IN | Do.IGNORE:
                 return  # they speak of the message alone, and settling has heeded them
 
-    def _hush(self, site: Site, tenant: int, until: float, words: str) -> None:
-        site.hushed[tenant] = Waiting(WaitReason.SITE_SUSPENDED, until, words)
+    def _hush(self, site: Site, tenant: int, why: Waiting) -> None:
+        """Nothing of this domain goes to the site until why.until."""
+        site.hushed[tenant] = why
         self.release(site, site.drain(tenant))
-        self.book.remind(site, until)
+        if why.until is not None:
+            self.book.remind(site, why.until)
 
     def released(self, site: Site, job: Job) -> None:
         self._gone(site, job.held)

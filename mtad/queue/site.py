@@ -17,7 +17,7 @@ class Site:
     """count: jobs held, ready or under way. claim_at: when the store has something due for it; None: nothing.
 
     late: domains with due rows left in the store: fresh mail of theirs goes behind those. shut: why nothing goes
-    there at present. hushed: domains a reply rule made wait at this site.
+    there at present. hushed: domains that wait at this site, and why.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Site:
             lane = self._lanes[tenant]
             jobs = [lane.popleft()]
             held = jobs[0].held
+            most = 1 if held.alone else most
             while most > len(jobs) and lane and lane[0].held is held and lane[0].route is jobs[0].route:
                 jobs.append(lane.popleft())
             if not lane:

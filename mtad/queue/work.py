@@ -77,4 +77,7 @@ class Transport(Protocol):
 
     async def route(self, domain: str) -> Route | Deferred | Failed: ...
 
-    async def open(self, route: Route, source: str, require_tls: bool) -> Session | Deferred | Failed: ...
+    async def open(
+        self, route: Route, source: str, require_tls: bool, skip_verification: bool = False
+    ) -> Session | Deferred | Failed:
+        """skip_verification: with require_tls, the host's certificate is not checked."""

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
+import orjson
+
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.delivery.mx import Route
@@ -14,13 +16,15 @@ from mtad.feedback.classify import Verdict
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
 from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
+from mtad.mail.suppression import Suppressed
 from mtad.mail.waiting import Waiting
+from mtad.queue.compose import Uncomposable
 from mtad.queue.settle import Settler
 from mtad.queue.shaping import Action
 from mtad.queue.site import Site
 from mtad.queue.throttle import Pace
 from mtad.queue.work import Job, Session, Transport
-from mtad.storage.outgoing import Flag
+from mtad.storage.outgoing import Flag, StoredMessage, StoredRecipient
 
 log = log_module.get("queue")
 
@@ -42,7 +46,17 @@ class Office(Protocol):
         """Why nothing leaves from `source` now: store unhealthy, queue paused, warm-up."""
 
     async def message_chunks(self, job: Job) -> tuple[bytes, ...] | None:
-        """The message as it goes out, signed; None: its bytes are gone."""
+        """The message as it goes out, signed; None: its bytes are gone. Raises Uncomposable."""
+
+    def reverse_path(self, job: Job) -> str: ...
+
+    def flags(self, job: Job) -> int:
+        """Of the message, with what its domain asks for all its mail."""
+
+    def maybe_suppressed(self, recipient: StoredRecipient) -> bool:
+        """False: certainly not. Asked for every attempt, so it is told from memory."""
+
+    async def suppressed(self, job: Job) -> Suppressed | None: ...
 
     def action_for(self, site: Site, outcome: Deferred | Failed) -> Action | None:
         """What the site's reply rules ask for."""
@@ -132,26 +146,35 @@ class Worker:
 
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""
-        message = self._jobs[0].held.message
-        requires = bool(message.flags & Flag.REQUIRE_TLS)
-        if not await self._connected(requires):
+        for job in list(self._jobs):
+            if self._office.maybe_suppressed(job.recipient):
+                await self._settle_suppressed(job)
+        if not self._jobs:
+            return True
+        message, flags = self._jobs[0].held.message, self._office.flags(self._jobs[0])
+        if not await self._connected(flags):
             return False
         session = self._session
         if session is None:  # the jobs were settled without one
             return True
-        chunks = await self._office.message_chunks(self._jobs[0])
+        try:
+            chunks = await self._office.message_chunks(self._jobs[0])
+        except Uncomposable as error:
+            self._settle([Failed(Reply(554, "6.0", str(error)), None, Phase.LOCAL)] * len(self._jobs))
+            return True
         if chunks is None:
             self._settle([Failed(_GONE, None, Phase.LOCAL)] * len(self._jobs))
             return True
         transaction = Transaction(
-            message.reverse_path,
+            self._office.reverse_path(self._jobs[0]),
             tuple([job.recipient.address for job in self._jobs]),
             chunks,
             sum(map(len, chunks)),
             smtputf8=bool(message.flags & Flag.SMTPUTF8),
             eight_bit=bool(message.flags & Flag.EIGHT_BIT),
-            require_tls=requires,
+            require_tls=bool(flags & Flag.REQUIRE_TLS),
         )
+        _ask_for_notices(transaction, message, self._jobs)
         outcomes: list[Outcome]
         try:
             outcomes = await session.send(transaction)
@@ -169,15 +192,17 @@ class Worker:
         self._settle(outcomes)
         return True
 
-    async def _connected(self, requires_tls: bool) -> bool:
+    async def _connected(self, flags: int) -> bool:
         """Have a session that can take the jobs under way; False: there is none, the jobs are cared for."""
         session, route = self._session, self._jobs[0].route
+        requires_tls, unchecked = bool(flags & Flag.REQUIRE_TLS), bool(flags & Flag.SKIP_VERIFICATION)
         if session is not None:
             fits = session.alive and session.sent < self._site.profile.max_messages
-            if fits and _same_hosts(route, self._route) and (not requires_tls or session.hop.tls):
+            proven = not requires_tls or (session.hop.tls and (unchecked or session.hop.verified))
+            if fits and _same_hosts(route, self._route) and proven:
                 return True
             self._close()
-        opened = await self._transport.open(route, self._source, requires_tls)
+        opened = await self._transport.open(route, self._source, requires_tls, unchecked)
         now = self._clock.now()
         if not isinstance(opened, Deferred | Failed):
             self._session, self._route = opened, route
@@ -193,6 +218,13 @@ class Worker:
             self._pace.on_connect_failed(now, str(opened.reply))
         self._settle([opened] * len(self._jobs))
         return self._pace.connect_gate(now, 0) is None
+
+    async def _settle_suppressed(self, job: Job) -> None:
+        found = await self._office.suppressed(job)
+        if found is not None:
+            self._jobs.remove(job)
+            self._settler.suppressed(job, found)
+            self._office.released(self._site, job)
 
     def _put_back(self) -> None:
         for job in reversed(self._jobs):
@@ -220,6 +252,16 @@ class Worker:
             self._session.close()
             self._session = None
             self._site.live[self._source] -= 1
+
+
+def _ask_for_notices(transaction: Transaction, message: StoredMessage, jobs: list[Job]) -> None:
+    """What the sender asked to be told of goes on with the message (RFC 3461 §5.2)."""
+    if any([job.recipient.notify or job.recipient.orcpt for job in jobs]):
+        transaction.notify = tuple([job.recipient.notify or "" for job in jobs])
+        transaction.orcpt = tuple([job.recipient.orcpt or "" for job in jobs])
+    if b'"envid":' in message.about or b'"ret":' in message.about:
+        about = orjson.loads(message.about)
+        transaction.envid, transaction.ret = about.get("envid", ""), about.get("ret", "")
 
 
 def is_long(why: Waiting, now: float) -> bool:

@@ -4,12 +4,19 @@ Room: storage. May import: mail. Passwords and keys come in hashed: this room ne
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mtad.storage.outgoing import Flag
 
 
 @dataclass(frozen=True, slots=True)
 class DomainRow:
-    """pool: name of the source addresses it sends from, "" for all. paused_why: None when it is not paused."""
+    """pool: name of the source addresses it sends from, "" for all. paused_why: None when it is not paused.
+
+    opens, clicks ("no", "yes", "htmlonly"), pixel_top, footer: how its mail is tracked unless a message says
+    otherwise. footer_html, footer_text: None is the default text. web_cname: web_prefix.name points at us.
+    """
 
     id: int
     name: str
@@ -17,6 +24,27 @@ class DomainRow:
     pool: str
     dsn: bool
     paused_why: str | None
+    opens: bool = False
+    clicks: str = "no"
+    pixel_top: bool = False
+    footer: bool = False
+    footer_html: str | None = None
+    footer_text: str | None = None
+    web_scheme: str = "http"
+    web_prefix: str = "email"
+    web_cname: bool = False
+    require_tls: bool = False
+    skip_verification: bool = False
+
+    @property
+    def flags(self) -> int:
+        """What all its mail has (storage.outgoing)."""
+        return int(
+            (Flag.REQUIRE_TLS if self.require_tls else 0) | (Flag.SKIP_VERIFICATION if self.skip_verification else 0)
+        )
+
+
+_BOOLEANS = frozenset(("dsn", "opens", "pixel_top", "footer", "web_cname", "require_tls", "skip_verification"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +82,14 @@ class ApiKeyRow:
 
 
 def domains(connection: sqlite3.Connection) -> list[DomainRow]:
-    rows = connection.execute("SELECT id, name, created_at, pool, dsn, paused_why FROM domains ORDER BY name")
-    return [DomainRow(r[0], r[1], r[2], r[3], bool(r[4]), r[5]) for r in rows]
+    names = [one.name for one in fields(DomainRow)]
+    rows = connection.execute(f"SELECT {', '.join(names)} FROM domains ORDER BY name")
+    return [_domain(names, row) for row in rows]
+
+
+def _domain(names: list[str], row: tuple[Any, ...]) -> DomainRow:
+    values: list[Any] = [bool(value) if name in _BOOLEANS else value for name, value in zip(names, row, strict=True)]
+    return DomainRow(*values)
 
 
 def add_domain(connection: sqlite3.Connection, name: str, now: float) -> int:
