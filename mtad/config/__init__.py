@@ -19,6 +19,8 @@ from mtad.config.sections import (
     ServerConfig,
     SmtpConfig,
     StoreConfig,
+    TrackingConfig,
+    WebhookConfig,
 )
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "ServerConfig",
     "SmtpConfig",
     "StoreConfig",
+    "TrackingConfig",
     "Value",
+    "WebhookConfig",
     "changed",
     "known_keys",
     "load",

@@ -15,6 +15,7 @@ Check = Callable[[Any], object]
 HIDE = "hide"  # marks a key whose value is shown nowhere
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 _LISTEN = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]+)):([0-9]{1,5})")
+_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 _POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TEN_YEARS_S = 10 * 365 * 86_400.0
 
@@ -142,6 +143,12 @@ def _own_address(text: str) -> None:
         raise ValueError(f'"{text}" must be an IP address of this machine, as "192.0.2.25"')
 
 
+def _base_url_or_empty(text: str) -> None:
+    """Where we are seen from outside; paths are put behind it."""
+    if text and (not _BASE_URL.fullmatch(text) or text.endswith("/")):
+        raise ValueError('must be as "https://mail.example.org", without a slash at the end')
+
+
 def _pools(pools: dict[str, tuple[str, ...]]) -> None:
     for name, addresses in pools.items():
         if not _POOL_NAME.fullmatch(name):
@@ -166,6 +173,7 @@ NameServers = Annotated[tuple[str, ...], each(_target)]
 Addresses = Annotated[tuple[str, ...], each(_own_address)]
 Pools = Annotated[dict[str, tuple[str, ...]], _pools]
 HostName = Annotated[str, _name_or_empty]
+BaseUrl = Annotated[str, _base_url_or_empty]
 Target = Annotated[str, _target_or_empty]
 TlsLevel = Annotated[str, one_of("none", "opportunistic", "required", "verified")]
 LogLevel = Annotated[str, one_of("debug", "info", "warning", "error")]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hint
 from mtad.config.checks import (
     HIDE,
     Addresses,
+    BaseUrl,
     Check,
     Count,
     HostName,
@@ -130,6 +131,8 @@ class SmtpConfig(Section):
 class HttpConfig(Section):
     NAME: ClassVar[str] = "http"
     listen: Listen = ("127.0.0.1:8025",)
+    public_listen: Listen = ()  # tracking and unsubscribe links alone, for the world; `listen` answers them too
+    public_url: BaseUrl = ""  # how the world reaches them; "" makes it of hostname and the first listener's port
     allow_private_targets: bool = False
 
 
@@ -149,6 +152,7 @@ class StoreConfig(Section):
     cache_octets: Octets = 16_777_216
     busy_timeout_s: Seconds = 10.0
     events_keep_s: Seconds = 30 * 86_400.0
+    counters_keep_s: Seconds = 183 * 86_400.0
     messages_keep_s: Seconds = 30 * 86_400.0
     captured_keep_s: Seconds = 7 * 86_400.0
 
@@ -207,6 +211,25 @@ class BounceConfig(Section):
     NAME: ClassVar[str] = "bounces"
     dsn: bool = True  # for relayed mail whose reverse-path is not ours
     max_return_octets: Octets = 65_536  # of the original that a DSN returns
+    verp: bool = True  # the reverse-path of our domains' mail names the recipient, so that late reports find him
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingConfig(Section):
+    NAME: ClassVar[str] = "tracking"
+    unsubscribe_on_get: bool = True  # following the link is enough; else its page asks once more
+    geoip_file: Path | None = None  # a MaxMind database of cities or countries; none: places are "Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookConfig(Section):
+    NAME: ClassVar[str] = "webhooks"
+    retry_waits_s: Ladder = (600.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0)
+    connect_timeout_s: Seconds = 10.0
+    timeout_s: Seconds = 30.0  # of the whole exchange
+    connections: Count = 100
+    connections_per_webhook: Count = 4
+    keep_s: Seconds = 7 * 86_400.0  # what was posted, and every attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,5 +242,7 @@ class Config:
     queue: QueueConfig = QueueConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     bounces: BounceConfig = BounceConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    webhooks: WebhookConfig = WebhookConfig()
     shaping_file: Path | None = None  # none: the file that comes with mtad
     bounces_file: Path | None = None
