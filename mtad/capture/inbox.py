@@ -48,7 +48,9 @@ class Inbox:
     async def route(self, domain: str) -> Route | Deferred | Failed:
         return _ROUTE
 
-    async def open(self, route: Route, source: str, require_tls: bool) -> "Visit | Deferred | Failed":
+    async def open(
+        self, route: Route, source: str, require_tls: bool, skip_verification: bool = False
+    ) -> "Visit | Deferred | Failed":
         return Visit(self)
 
     async def take(self, tx: Transaction) -> list[Outcome]:

@@ -25,6 +25,7 @@ from mtad.config.checks import (
     Octets,
     Pools,
     Port,
+    RelayTls,
     Seconds,
     SecondsOrZero,
     SecretText,
@@ -177,7 +178,7 @@ class DeliveryConfig(Section):
     relay: Target = ""  # "host:port" or "[address]:port": everything goes there instead of to the MX
     relay_login: str = ""
     relay_password: SecretText = field(default="", repr=False)
-    relay_tls: TlsLevel = "opportunistic"
+    relay_tls: RelayTls = "opportunistic"
     port: Port = 25
     dkim: bool = True
     tls: TlsLevel = "opportunistic"

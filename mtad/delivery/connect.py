@@ -91,7 +91,7 @@ class Connector:
         context = None
         if requirement.level is not Level.NONE and not self._memory.skips(hop.host, requirement):
             context = self._contexts(requirement)
-        terms = Terms(context, mandatory, requirement.level is Level.VERIFIED, self._login)
+        terms = Terms(context, mandatory, requirement.level is Level.VERIFIED, requirement.implicit, self._login)
         try:
             return await self._begin(hop, port, terms)
         except Trouble as trouble:

@@ -10,7 +10,7 @@ with them as one BDAT, and a larger one follows the replies to RCPT.
 from enum import StrEnum
 
 from mtad.delivery.replies import RawReply, ReplyReader, to_reply
-from mtad.delivery.wire import Features, check, mail_command, rcpt_command, stuff
+from mtad.delivery.wire import Features, check, mail_command, rcpt_command, rcpt_command_dsn, stuff
 from mtad.mail.envelope import Transaction
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Reply
 
@@ -74,6 +74,8 @@ class Dialogue:
         utf8 = tx.smtputf8 or not tx.reverse_path.isascii()
         any_utf8 = utf8 or not all([rcpt.isascii() for rcpt in rcpts])
         mail = mail_command(tx, size, features, any_utf8 and features.smtputf8)
+        if features.dsn and (tx.notify or tx.orcpt):
+            rcpts = _with_dsn(tx, any_utf8 and features.smtputf8)
 
         self._reset(len(rcpts))
         self.heard, self.done, self.whole = 0, False, True
@@ -303,3 +305,9 @@ class Dialogue:
 
     def _when(self) -> str:
         return "while idle" if self.done else f"while we waited for its reply to {_VERBS[self.phase]}"
+
+
+def _with_dsn(tx: Transaction, smtputf8: bool) -> list[bytes]:
+    none = ("",) * len(tx.recipients)
+    asked = zip(tx.recipients, tx.notify or none, tx.orcpt or none, strict=True)
+    return [rcpt_command_dsn(recipient, notify, orcpt, smtputf8) for recipient, notify, orcpt in asked]

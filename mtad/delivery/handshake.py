@@ -1,6 +1,7 @@
 """The beginning of a session: greeting, EHLO, STARTTLS, AUTH, by aiosmtplib; then its transport becomes a Connection.
 
-Room: delivery. Source: RFC 5321 §3.1, §3.2, §4.5.3.2; RFC 3207 (STARTTLS); RFC 4954 (AUTH). Used by delivery.connect.
+Room: delivery. Source: RFC 5321 §3.1, §3.2, §4.5.3.2; RFC 3207 (STARTTLS); RFC 8314 (TLS from the first octet);
+RFC 4954 (AUTH). Used by delivery.connect.
 aiosmtplib's exceptions end here: what goes wrong is a Trouble.
 """
 
@@ -13,7 +14,7 @@ from ipaddress import ip_address
 from socket import socket
 from typing import cast
 
-from aiosmtplib import SMTP, SMTPException, SMTPHeloError, SMTPResponseException, SMTPTimeoutError
+from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPHeloError, SMTPResponseException, SMTPTimeoutError
 
 from mtad.clock import Clock
 from mtad.config import DeliveryConfig
@@ -42,12 +43,14 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to begin. context: for STARTTLS, None goes without. demanded: no session without TLS. verified: `context`
-    checks the certificate against the host's name. login: name and password, or None."""
+    """How to begin. context: for TLS, None goes without. demanded: no session without TLS. verified: `context`
+    checks the certificate against the host's name. implicit: TLS before the greeting instead of by STARTTLS. login:
+    name and password, or None."""
 
     context: ssl.SSLContext | None = None
     demanded: bool = False
     verified: bool = False
+    implicit: bool = False
     login: tuple[str, str] | None = field(default=None, repr=False)
 
 
@@ -60,14 +63,18 @@ async def begin(
     """
     # timeout=None: every wait below has its limit from _talking.
     smtp = SMTP(hostname=hop.host, sock=sock, local_hostname=hostname, start_tls=False, timeout=None)
+    if terms.implicit:
+        smtp.use_tls, smtp.tls_context = True, terms.context
     try:
         async with _talking(Phase.GREETING, hop, config.greeting_timeout_s):
-            await smtp.connect()
+            await _greeting(smtp, hop)
+        if terms.implicit:
+            hop = _secured(smtp, hop, terms)
         tap = await _hello(smtp, hop, config)
-        if terms.context is not None and smtp.supports_extension("starttls"):
+        if hop.tls is None and terms.context is not None and smtp.supports_extension("starttls"):
             hop = await _start_tls(smtp, hop, terms, config)
             tap = await _hello(smtp, hop, config)  # RFC 3207 §4.2: what was said in the clear is forgotten
-        elif terms.demanded:
+        elif hop.tls is None and terms.demanded:
             raise Trouble(Reply(LOCAL_CODE, "7.4", f"{hop.host} offers no STARTTLS"), Phase.TLS, hop)
         if terms.login is not None:
             await _login(smtp, tap, hop, terms.login, config)
@@ -116,6 +123,15 @@ class _Tap(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
 
+async def _greeting(smtp: SMTP, hop: Hop) -> None:
+    try:
+        await smtp.connect()
+    except SMTPConnectError as error:
+        if isinstance(error.__cause__, ssl.SSLError):  # aiosmtplib calls a failed handshake a failed connection
+            raise _no_handshake(error.__cause__, Phase.TLS, hop) from error
+        raise
+
+
 async def _hello(smtp: SMTP, hop: Hop, config: DeliveryConfig) -> _Tap:
     """EHLO, or HELO for a host that knows no EHLO (RFC 5321 §3.2)."""
     limit_s = config.ehlo_timeout_s
@@ -137,7 +153,11 @@ async def _start_tls(smtp: SMTP, hop: Hop, terms: Terms, config: DeliveryConfig)
     limit_s = min(config.ehlo_timeout_s, _TLS_LIMIT_S)
     async with _talking(Phase.TLS, hop, limit_s):
         await smtp.starttls(tls_context=terms.context, server_hostname=hop.host)
-        tls: ssl.SSLObject | None = smtp.get_transport_info("ssl_object")
+    return _secured(smtp, hop, terms)
+
+
+def _secured(smtp: SMTP, hop: Hop, terms: Terms) -> Hop:
+    tls: ssl.SSLObject | None = smtp.get_transport_info("ssl_object")
     return replace(hop, tls=tls.version() if tls else "TLS", verified=terms.verified)
 
 
@@ -156,7 +176,8 @@ async def _login(smtp: SMTP, tap: _Tap, hop: Hop, login: tuple[str, str], config
 
 
 def _take_over(smtp: SMTP, tap: _Tap, hop: Hop, config: DeliveryConfig, clock: Clock) -> Connection:
-    connection = Connection(tap.transport, hop, features_of(smtp.esmtp_extensions, config.chunking), config, clock)
+    features = features_of(smtp.esmtp_extensions, config.chunking)
+    connection = Connection(tap.transport, replace(hop, dsn=features.dsn), features, config, clock)
     tap.transport.set_protocol(connection)
     rest = tap.rest()
     if rest:
@@ -215,15 +236,19 @@ async def _talking(phase: Phase, hop: Hop, limit_s: float) -> AsyncIterator[None
     except (SMTPTimeoutError, TimeoutError) as error:
         words = f"{hop.host} sent no {_WHAT[phase]} within {limit_s:g} s"
         raise Trouble(Reply(LOCAL_CODE, "4.2", words), phase, hop) from error
-    except ssl.SSLCertVerificationError as error:
-        words = f"the certificate of {hop.host} was not accepted: {error.verify_message or error.reason}"
-        raise Trouble(Reply(LOCAL_CODE, "7.5", words), phase, hop) from error
     except ssl.SSLError as error:
-        words = f"the TLS handshake with {hop.host} failed: {error.reason or error}"
-        raise Trouble(Reply(LOCAL_CODE, "7.5", words), phase, hop) from error
+        raise _no_handshake(error, phase, hop) from error
     except (SMTPException, OSError) as error:
         words = f"{hop.host} closed the connection while we waited for its {_WHAT[phase]}"
         raise Trouble(Reply(LOCAL_CODE, "4.2", words), phase, hop) from error
+
+
+def _no_handshake(error: ssl.SSLError, phase: Phase, hop: Hop) -> Trouble:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = f"the certificate of {hop.host} was not accepted: {error.verify_message or error.reason}"
+    else:
+        words = f"the TLS handshake with {hop.host} failed: {error.reason or error}"
+    return Trouble(Reply(LOCAL_CODE, "7.5", words), phase, hop)
 
 
 def _said(error: SMTPResponseException, phase: Phase, hop: Hop) -> Reply:

@@ -36,11 +36,13 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """names: patterns of the MTA-STS policy that the host matched, () without one; the certificate must name the
-    host itself in any case (RFC 8461 §4.1). why: who asks, to end "TLS is needed because ..."."""
+    host itself in any case (RFC 8461 §4.1). why: who asks, to end "TLS is needed because ...". implicit: TLS begins
+    with the first octet (RFC 8314), there is no STARTTLS."""
 
     level: Level
     names: tuple[str, ...]
     why: str
+    implicit: bool = False
 
 
 class TlsPolicies:
@@ -55,16 +57,24 @@ class TlsPolicies:
         overrides: Mapping[str, Level] | None = None,
     ) -> None:
         self._default = Requirement(Level(config.tls), (), "delivery.tls says so")
-        self._relay = Requirement(Level(config.relay_tls), (), "delivery.relay_tls says so")
+        self._relay = _of_relay(config.relay_tls)
         self._overrides = dict(overrides or {})
         self._policies = Policies(resolver, fetch, clock) if config.mta_sts else None
 
-    async def requirement(self, route: Route, host: str, message_requires_tls: bool) -> Requirement | Deferred:
-        """What `host` of `route` must prove. Deferred: this host must not get the mail; others of the route may."""
+    async def requirement(
+        self, route: Route, host: str, message_requires_tls: bool, skip_verification: bool = False
+    ) -> Requirement | Deferred:
+        """What `host` of `route` must prove. Deferred: this host must not get the mail; others of the route may.
+
+        skip_verification: the message requires TLS and does not ask who answers. It takes nothing from what the
+        operator or a policy asks for.
+        """
         asked = self._relay if route.relay else await self._of_domain(route.domain, host)
-        if isinstance(asked, Requirement) and message_requires_tls and not asked.level.is_mandatory:
-            return Requirement(Level.REQUIRED, (), "the message requires it")
-        return asked
+        if not isinstance(asked, Requirement) or not message_requires_tls or asked.level is Level.VERIFIED:
+            return asked
+        if not skip_verification:
+            return Requirement(Level.VERIFIED, (), "the message requires it")
+        return asked if asked.level is Level.REQUIRED else Requirement(Level.REQUIRED, (), "the message requires it")
 
     async def _of_domain(self, domain: str, host: str) -> Requirement | Deferred:
         if domain in self._overrides:
@@ -78,6 +88,13 @@ class TlsPolicies:
             return Requirement(Level.VERIFIED, policy.patterns, f"the MTA-STS policy of {domain} demands it")
         text = f"the MTA-STS policy of {domain} does not allow its MX {host}"
         return Deferred(Reply(451, "7.5", text), None, Phase.TLS)
+
+
+def _of_relay(configured: str) -> Requirement:
+    why = "delivery.relay_tls says so"
+    if configured == "implicit":  # RFC 8314 §5.2: such a client checks the certificate
+        return Requirement(Level.VERIFIED, (), why, implicit=True)
+    return Requirement(Level(configured), (), why)
 
 
 class TlsMemory:

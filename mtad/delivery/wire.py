@@ -1,8 +1,8 @@
 """The byte-level writer: commands and message bytes as they leave. Nothing else writes to a peer.
 
 Room: delivery. Pure. Source: RFC 5321 §4.5.2 (transparency), §2.3.8 (a line ends with CRLF and only so); parameters of
-MAIL: RFC 1870, 6152, 6531, 3461. What could smuggle a second message or command out raises ValueError: the doors have
-refused it already, this is the second lock.
+MAIL and RCPT: RFC 1870, 6152, 6531, 3461. What could smuggle a second message or command out raises ValueError: the
+doors have refused it already, this is the second lock.
 """
 
 import re
@@ -18,7 +18,10 @@ _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 
 # A path without its angle brackets: no control, blank or bracket outside a quoted local part, and no bracket at all.
 _PATH = re.compile(r'[^\x00-\x20<>"\x7f]+|"(?:[^\x00-\x1f<>"\\\x7f]|\\[ -;=?-~])*"@[^\x00-\x20<>"\x7f]+')
-_XTEXT = re.compile(r"[!-*,-<>-~+]{1,100}")  # RFC 3461 §4.4: ENVID
+_XTEXT = re.compile(r"(?=.{1,100}\Z)(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 §4.4: ENVID
+_NOTIFY = re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}")  # §4.1
+_ORCPT = re.compile(r"([A-Za-z0-9-]{1,32});(?:[!-*,-<>-~\x80-\U0010ffff]|\+[0-9A-F]{2}){1,500}")  # §4.2, RFC 6533 §3
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,34 @@ def mail_command(tx: Transaction, size: int, features: Features, smtputf8: bool)
 def rcpt_command(recipient: str) -> bytes:
     """Raises ValueError for what is no path."""
     return b"RCPT TO:<%b>\r\n" % _path(recipient).encode()
+
+
+def rcpt_command_dsn(recipient: str, notify: str, orcpt: str, smtputf8: bool) -> bytes:
+    """RCPT for a host that offers DSN: NOTIFY and ORCPT as they came, none where none came (RFC 3461 §5.2.2).
+
+    smtputf8: the transaction uses SMTPUTF8. Raises ValueError for what is no path or no such parameter.
+    """
+    command = f"RCPT TO:<{_path(recipient)}>"
+    if notify:
+        if not _NOTIFY.fullmatch(notify):
+            raise ValueError(f"{notify!r} is no NOTIFY")
+        command += f" NOTIFY={notify}"
+    if orcpt:
+        command += _original(orcpt, smtputf8)
+    return command.encode() + b"\r\n"
+
+
+def _original(orcpt: str, smtputf8: bool) -> str:
+    """ " ORCPT=utf-8;..." as this transaction may write it; "" when it may not."""
+    found = _ORCPT.fullmatch(orcpt)
+    if not found:
+        raise ValueError(f"{orcpt!r} is no ORCPT")
+    if not orcpt.isascii():
+        if found[1].lower() != "utf-8":
+            return ""  # an address of a type that is ASCII by definition: nobody could read it
+        if not smtputf8:  # RFC 6533 §3: the ASCII form of the same
+            orcpt = _NOT_ASCII.sub(lambda char: f"\\x{{{ord(char[0]):02X}}}", orcpt)
+    return f" ORCPT={orcpt}"
 
 
 def _path(address: str) -> str:

@@ -22,8 +22,10 @@ class World:
     async def route(self, domain: str) -> Route | Deferred | Failed:
         return await self._router.route(domain)
 
-    async def open(self, route: Route, source: str, require_tls: bool) -> Connection | Deferred | Failed:
+    async def open(
+        self, route: Route, source: str, require_tls: bool, skip_verification: bool = False
+    ) -> Connection | Deferred | Failed:
         async def ask(host: str) -> Requirement | Deferred:
-            return await self._policies.requirement(route, host, require_tls)
+            return await self._policies.requirement(route, host, require_tls, skip_verification)
 
         return await self._connector.open([host.name for host in route.hosts], route.port, source, ask)

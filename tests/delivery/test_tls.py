@@ -48,9 +48,14 @@ def policies(world: World, overrides: dict[str, Level] | None = None, **config: 
 
 
 async def level(
-    found: TlsPolicies, route: Route = ROUTE, host: str = "mx.example.org", *, required: bool = False
+    found: TlsPolicies,
+    route: Route = ROUTE,
+    host: str = "mx.example.org",
+    *,
+    required: bool = False,
+    skip: bool = False,
 ) -> Level:
-    requirement = await found.requirement(route, host, required)
+    requirement = await found.requirement(route, host, required, skip)
     assert isinstance(requirement, Requirement), requirement
     assert requirement.why
     return requirement.level
@@ -62,12 +67,26 @@ async def test_without_anything_else_the_config_decides(configured):
 
 
 @pytest.mark.parametrize(
-    ("configured", "expected"),
+    ("configured", "skipping"),
     [("none", "required"), ("opportunistic", "required"), ("required", "required"), ("verified", "verified")],
 )
-async def test_a_message_that_requires_tls_raises_the_level_and_never_lowers_it(configured, expected):
-    assert await level(policies(World(), tls=configured), required=True) == expected
-    assert await level(policies(World(), relay_tls=configured, relay="relay.lan:25"), RELAY, required=True) == expected
+async def test_a_message_that_requires_tls_raises_the_level_and_never_lowers_it(configured, skipping):
+    world, relayed = policies(World(), tls=configured), policies(World(), relay_tls=configured, relay="relay.lan:25")
+    for found, route in ((world, ROUTE), (relayed, RELAY)):
+        assert await level(found, route, required=True) is Level.VERIFIED
+        assert await level(found, route, required=True, skip=True) == skipping
+        assert await level(found, route, skip=True) == configured  # it says nothing where TLS is not required
+
+
+async def test_implicit_tls_to_the_relay_is_verified_whatever_a_message_skips():
+    found = policies(World(), relay="relay.lan:465", relay_tls="implicit")
+    for required, skip in ((False, False), (True, False), (True, True)):
+        requirement = await found.requirement(RELAY, "relay.lan", required, skip)
+        assert isinstance(requirement, Requirement)
+        assert (requirement.level, requirement.implicit) == (Level.VERIFIED, True)
+    direct = await found.requirement(ROUTE, "mx.example.org", True, False)
+    assert isinstance(direct, Requirement)
+    assert not direct.implicit
 
 
 async def test_an_enforced_policy_asks_for_a_verified_host_it_names():
@@ -97,14 +116,16 @@ async def test_a_policy_that_is_not_enforced_changes_nothing(mode):
 async def test_a_message_does_not_weaken_an_enforced_policy():
     found = policies(World(example_org="enforce"))
     assert await level(found, required=True) is Level.VERIFIED
-    assert isinstance(await found.requirement(ROUTE, "mx.evil.example", True), Deferred)
+    assert await level(found, required=True, skip=True) is Level.VERIFIED
+    assert isinstance(await found.requirement(ROUTE, "mx.evil.example", True, True), Deferred)
 
 
 async def test_the_operators_word_for_a_domain_is_above_its_policy():
     world = World(example_org="enforce")
     found = policies(world, {"example.org": Level.NONE})
     assert await level(found) is Level.NONE
-    assert await level(found, required=True) is Level.REQUIRED
+    assert await level(found, required=True) is Level.VERIFIED
+    assert await level(found, required=True, skip=True) is Level.REQUIRED
     assert world.asked == []
 
 
