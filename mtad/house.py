@@ -1,0 +1,293 @@
+"""House: every room built from the configuration, each handed what it works with.
+
+No room knows it; the daemon runs what is built here. `build` is the order in which the parts need each other: the
+store, then what remembers, then the queue, then what people and programs ask.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+import sqlite3
+from concurrent.futures import Executor
+from importlib import resources
+from pathlib import Path
+
+from mtad.api.operations import Operations
+from mtad.api.ops import Gauges
+from mtad.api.tenants import Tenants
+from mtad.capture.inbox import Inbox
+from mtad.clock import Clock
+from mtad.config import Config, ConfigError, parse_listen
+from mtad.delivery.connect import Connector
+from mtad.delivery.dial import SystemDialer
+from mtad.delivery.dns import DnsResolver
+from mtad.delivery.fetch import HttpsFetch
+from mtad.delivery.mx import Router
+from mtad.delivery.ourselves import ourselves
+from mtad.delivery.tls import TlsMemory, TlsPolicies
+from mtad.delivery.world import World
+from mtad.feedback.classify import Classifier, load_rules
+from mtad.mail.address import Address
+from mtad.mail.ids import IdSource
+from mtad.mail.reply import Hop, Reply
+from mtad.mail.suppression import Suppressed
+from mtad.mail.token import KEY_OCTETS, Tokens
+from mtad.message.finish import Finisher
+from mtad.queue.book import Book
+from mtad.queue.compose import Composer
+from mtad.queue.health import Health
+from mtad.queue.notify import Notifier
+from mtad.queue.operator import Operator
+from mtad.queue.runner import Runner
+from mtad.queue.schedule import RetryPlan
+from mtad.queue.settle import Settler
+from mtad.queue.shaping import Shaping, load_shaping
+from mtad.queue.submit import Submit
+from mtad.queue.warmups import WarmUps
+from mtad.queue.work import Held, Transport
+from mtad.smtp.limits import Budget, Counters
+from mtad.smtp.listeners import Listeners
+from mtad.smtp.policy import DoorPolicy
+from mtad.storage import captured, journal, settings, sites
+from mtad.storage.database import Database, Lane
+from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
+from mtad.storage.spool import Spool
+
+
+class NoSuppressions:
+    def maybe(self, domain_id: int, address: str) -> bool:
+        return False
+
+    async def find(self, domain_id: int, address: str, tags: tuple[str, ...]) -> Suppressed | None:
+        return None
+
+
+class House:
+    """All parts of a running daemon, put together by build(). lag_s: how late the loop is, measured by the daemon."""
+
+    def __init__(self, config: Config, database: Database, clock: Clock, executor: Executor, *, capture: bool) -> None:
+        self.config, self.database, self.clock, self.executor = config, database, clock, executor
+        self.hostname = config.server.hostname or socket.getfqdn()
+        self.capture = capture
+        self.rng = random.SystemRandom()
+        self.counters, self.budget = Counters(), Budget(config.queue.memory_octets)
+        self.memory = Budget(config.queue.memory_octets)
+        self.spool = Spool(config.server.data_dir / "spool")
+        self.lag_s = 0.0
+
+    async def build(self) -> None:
+        await self._build_store()
+        await self._build_tenants()
+        self._build_queue()
+        self._build_operations()
+        self._build_doors()
+        await self.warm_ups.load(self.tenants.all_sources())
+
+    async def _build_store(self) -> None:
+        config, writer = self.config, self.database.writer
+        await writer.write(self.spool.open)
+        self.ids = IdSource(self.clock.now, floor=await self.database.read(journal.newest_id))
+        self.outgoing = Outgoing(self.spool, config.store.inline_octets)
+        self.health = Health(config.server.data_dir, writer, config.store.min_free_octets)
+        self.tokens = Tokens(await writer.write(_token_key))
+
+    async def _build_tenants(self) -> None:
+        self.tenants = Tenants(self.database, self.config.delivery, self._public_url())
+        await self.tenants.load()
+
+    def _public_url(self) -> str:
+        """Where links in mail lead unless their domain has a host for them."""
+        http = self.config.http
+        if http.public_url:
+            return http.public_url
+        listeners = http.public_listen or http.listen
+        host, port = parse_listen(listeners[0]) if listeners else ("", 80)
+        name = host if host in ("127.0.0.1", "::1", "localhost") else self.hostname
+        shown = f"[{name}]" if ":" in name else name
+        return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
+
+    def _build_queue(self) -> None:
+        config, database, clock, writer = self.config, self.database, self.clock, self.database.writer
+        shaping, classifier, plan = rules(config)
+        # Lanes are applied in this order within a commit: what is taken comes before what becomes of it.
+        ensure: Lane[tuple[int, str]] = writer.lane(sites.ensure)
+        capturing: Lane[captured.CapturedRow] = writer.lane(captured.add)
+        self._accept: Lane[Accept] = writer.lane(self.outgoing.accept)
+        settle: Lane[Settle] = writer.lane(self.outgoing.settle, patient=True)
+        self.transport: Transport = Inbox(capturing, self.ids, clock) if self.capture else self._world()
+        self.warm_ups = WarmUps(database, shaping, clock)
+        self.settler = Settler(
+            lane=settle,
+            ids=self.ids,
+            clock=clock,
+            classifier=classifier,
+            plan=plan,
+            dice=self.rng.random,
+            on_failed=self._on_failed,
+        )
+        wake = asyncio.Event()
+        self.runner = Runner(
+            database=database,
+            outgoing=self.outgoing,
+            book=Book(database, ensure, shaping, clock, wake, self.transport.fixed_key),
+            wake=wake,
+            settler=self.settler,
+            transport=self.transport,
+            tenants=self.tenants,
+            composer=Composer(domains=self.tenants, finisher=Finisher(self.executor), clock=clock),
+            suppressing=NoSuppressions(),
+            memory=self.memory,
+            clock=clock,
+            config=config.queue,
+            idle_s=config.delivery.idle_s,
+            unwell=self.health.unwell,
+            limit_source=self.warm_ups.gate,
+            sent=self.warm_ups.sent,
+        )
+        self._build_submit()
+
+    def _build_submit(self) -> None:
+        config = self.config
+        self.submit = Submit(
+            accept=self._accept,
+            rejected=self.database.writer.lane(journal.add, patient=True),
+            desk=self.runner,
+            domains=self.tenants,
+            ids=self.ids,
+            clock=self.clock,
+            gate=self.health.gate,
+            hostname=self.hostname,
+            give_up_after_s=config.queue.give_up_after_s,
+            max_hops=config.smtp.max_hops,
+            max_schedule_s=config.queue.max_schedule_s,
+        )
+        self.notifier = Notifier(
+            submit=self.submit,
+            database=self.database,
+            outgoing=self.outgoing,
+            ids=self.ids,
+            clock=self.clock,
+            config=config.bounces,
+            hostname=self.hostname,
+            max_hops=config.smtp.max_hops,
+            wants=self.tenants.wants_dsn,
+            name_of=self.tenants.name_of,
+        )
+
+    def _on_failed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
+        self.notifier.failed(held, recipient, reply, hop)
+
+    def _world(self) -> World:
+        config, clock = self.config, self.clock
+        private = config.http.allow_private_targets
+        resolver = DnsResolver(config.dns, clock)
+        us = ourselves(self.hostname, config.smtp.mx)
+        router = Router(config.delivery, resolver, clock, self.rng, us, allow_private=private)
+        policies = TlsPolicies(config.delivery, resolver, HttpsFetch(resolver, allow_private=private), clock)
+        connector = Connector(config.delivery, self.hostname, router.addresses, SystemDialer(), clock, TlsMemory(clock))
+        return World(router, policies, connector)
+
+    def _build_operations(self) -> None:
+        self.operator = Operator(
+            runner=self.runner,
+            settler=self.settler,
+            tenants=self.tenants,
+            database=self.database,
+            outgoing=self.outgoing,
+            clock=self.clock,
+        )
+        self.operations = Operations(
+            database=self.database,
+            outgoing=self.outgoing,
+            ids=self.ids,
+            clock=self.clock,
+            runner=self.operator,
+            changed=self._changed,
+            hostname=self.hostname,
+            sources=self.config.delivery.sources,
+        )
+
+    async def _changed(self) -> None:
+        """Domains, keys or credentials are others now."""
+        await self.tenants.load()
+        self.operator.look_again()
+
+    def _build_doors(self) -> None:
+        config = self.config
+        self.listeners = Listeners(
+            config.smtp,
+            hostname=self.hostname,
+            default_domain=config.server.default_domain,
+            policy=DoorPolicy(
+                default_domain=config.server.default_domain or self.hostname,
+                is_ours=self.tenants.is_ours,
+                recipient=self._stranger,
+                accepting=lambda: self.health.gate(0),
+                auth_without_tls=config.smtp.auth_without_tls,
+            ),
+            submit=self.submit,
+            verify=self.tenants.verify,
+            clock=self.clock,
+            budget=self.budget,
+            counters=self.counters,
+            environ=os.environ,
+        )
+
+    def _stranger(self, address: Address) -> Reply | None:
+        """What somebody who has not logged in is told of a recipient: no mailbox is here yet, and we are no relay."""
+        if self.tenants.is_ours(address.domain):
+            return Reply(550, "1.1", f"<{address}>: there is no such mailbox here; check the address")
+        return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")
+
+    def gauges(self) -> Gauges:
+        writer, tally = self.database.writer, self.settler.tally
+        return Gauges(
+            store_failure=lambda: writer.failure,
+            disk=lambda: self.health.disk,
+            memory=lambda: (self.budget.used + self.memory.used, self.budget.limit + self.memory.limit),
+            lag_s=lambda: self.lag_s,
+            accepted=lambda: self.submit.accepted,
+            delivered=lambda: tally.delivered,
+            deferred=lambda: tally.deferred,
+            interrupted=lambda: tally.interrupted,
+            attempts=lambda: tally.attempts,
+            attempt_s=lambda: tally.seconds,
+            failed=lambda: tally.failures,
+            rejected=lambda: self.submit.rejected,
+            dsn_sent=lambda: self.notifier.sent,
+            connections_in=lambda: self.listeners.connections,
+            connections_out=lambda: self.runner.connections,
+            smtp=lambda: self.counters,
+            commits=lambda: writer.commits,
+            intents=lambda: writer.intents,
+            commit_s=lambda: writer.busy_s,
+            backlog=lambda: writer.backlog,
+            in_memory=lambda: self.runner.count,
+            paused=lambda: bool(self.runner.why_paused),
+        )
+
+
+def rules(config: Config) -> tuple[Shaping, Classifier, RetryPlan]:
+    """The policies that a running daemon reads anew. Raises ConfigError."""
+    queue = config.queue
+    return (
+        load_shaping(*_text_of(config.shaping_file, "shaping.toml", "shaping_file")),
+        Classifier(load_rules(*_text_of(config.bounces_file, "bounces.toml", "bounces_file"))),
+        RetryPlan(queue.retry_waits_s, queue.retry_jitter, queue.give_up_after_s),
+    )
+
+
+def _text_of(path: Path | None, default: str, key: str) -> tuple[str, str]:
+    if path is None:
+        return resources.files("mtad").joinpath("defaults", default).read_text("utf-8"), default
+    try:
+        return path.read_text("utf-8"), str(path)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(key, str(path), f"cannot be read: {error}") from None
+
+
+def _token_key(connection: sqlite3.Connection) -> bytes:
+    """Made at the first start: every link and return path in mail that was sent hangs on it."""
+    return settings.ensure(connection, "token-key", secrets.token_bytes(KEY_OCTETS))
