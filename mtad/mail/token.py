@@ -31,6 +31,16 @@ class Purpose(Enum):
     UNSUBSCRIBE_LIST = b"unsub-list"
 
 
+# Where each kind of link is answered: this and the token. Mail that is out holds it: never change one.
+PATHS = {
+    Purpose.OPEN: "/o/",
+    Purpose.CLICK: "/c/",
+    Purpose.UNSUBSCRIBE: "/u/",
+    Purpose.UNSUBSCRIBE_TAGS: "/ut/",
+    Purpose.UNSUBSCRIBE_LIST: "/ul/",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What a token says: the recipient's id, and for a click where it leads."""

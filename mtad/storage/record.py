@@ -14,6 +14,8 @@ from mtad.storage.database import insert_rows
 EventRow = tuple[int, int, int, int | None, int | None, bytes | None]
 # (domain_id, label, metric, hour, n)
 Count = tuple[int, str, int, int, int]
+# (domain_id, label, kind: "country", "provider" or "device", value, metric, n)
+Aggregate = tuple[int, str, str, str, int, int]
 # (post id, lane: the webhook's id, event id, due_at)
 PostRow = tuple[int, int, int, float]
 # (domain_id, address in the form for comparing, code, error, rule, created_at)
@@ -38,6 +40,7 @@ class Records:
     complaints: list[ComplaintRow] = field(default_factory=list)
     files: list[FileRow] = field(default_factory=list)
     tags: list[tuple[int, str, float]] = field(default_factory=list)  # (domain_id, as spelt, seen at)
+    aggregates: list[Aggregate] = field(default_factory=list)
 
     def add(self, other: "Records") -> None:
         self.events += other.events
@@ -48,6 +51,7 @@ class Records:
         self.complaints += other.complaints
         self.files += other.files
         self.tags += other.tags
+        self.aggregates += other.aggregates
 
 
 def gather(some: Iterable[Records]) -> Records:
@@ -68,6 +72,8 @@ def record(connection: sqlite3.Connection, records: Records) -> None:
     insert_rows(connection, _EVENTS, 6, records.events)
     if records.counts:
         _count(connection, records.counts)
+    if records.aggregates:
+        _aggregate(connection, records.aggregates)
     if records.posts:
         insert_rows(connection, _POSTS, 6, [(post, lane, event, 0, 0, due) for post, lane, event, due in records.posts])
     if records.tags:
@@ -90,6 +96,14 @@ def _count(connection: sqlite3.Connection, counts: list[Count]) -> None:
     connection.executemany(_COUNTER, [(*key, n) for key, n in sums.items()])
 
 
+def _aggregate(connection: sqlite3.Connection, aggregates: list[Aggregate]) -> None:
+    sums: dict[tuple[int, str, str, str, int], int] = {}
+    for domain_id, label, kind, value, metric, n in aggregates:
+        key = (domain_id, label, kind, value, metric)
+        sums[key] = sums.get(key, 0) + n
+    connection.executemany(_AGGREGATE, [(*key, n) for key, n in sums.items()])
+
+
 def _see_tags(connection: sqlite3.Connection, seen: list[tuple[int, str, float]]) -> None:
     found: dict[tuple[int, str], tuple[str, float, float]] = {}
     for domain_id, shown, at in seen:
@@ -103,6 +117,9 @@ _POSTS = "INSERT INTO outbox (id, lane, event_id, state, attempts, due_at) VALUE
 _FILES = "INSERT INTO event_files (event_id, place, name, type, content) VALUES "
 _COUNTER = """
     INSERT INTO counters (domain_id, label, metric, hour, n) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET n = n + excluded.n"""
+_AGGREGATE = """
+    INSERT INTO aggregates (domain_id, label, kind, value, metric, n) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET n = n + excluded.n"""
 _TAG = """
     INSERT INTO tags (domain_id, tag, shown, first_at, last_at) VALUES (?, ?, ?, ?, ?)
