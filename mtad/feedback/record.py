@@ -29,10 +29,12 @@ def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, 
 
 
 class Posts:
-    """Makes the rows of the outbox. posts_for: from memory, as it is asked for every event."""
+    """Makes the rows of the outbox. posts_for: from memory, as it is asked for every event. wants_header: a webhook
+    of this domain (id) tells the header of the message.
+    """
 
-    def __init__(self, posts_for: PostsFor, ids: IdSource) -> None:
-        self._posts_for, self._ids = posts_for, ids
+    def __init__(self, posts_for: PostsFor, ids: IdSource, wants_header: Callable[[int], bool]) -> None:
+        self._posts_for, self._ids, self.wants_header = posts_for, ids, wants_header
 
     def rows(
         self, kind: EventType, domain_id: int, events: Sequence[int], at: float, *, suppressed: bool = False

@@ -6,6 +6,7 @@ Room: mail. Pure. Source: RFC 5321 §2.3.1 (envelope and content), RFC 3461 (DSN
 from dataclasses import dataclass, field
 
 from mtad.mail.address import Address
+from mtad.mail.options import Options
 
 
 @dataclass(slots=True)
@@ -15,7 +16,8 @@ class Submission:
     reverse_path: None is the null path "<>" (RFC 5321 §4.5.5). content: header block and body with CRLF line
     ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
-    deliver_at: epoch seconds, None for now. peer: address literal of the client, "" unknown.
+    deliver_at: epoch seconds, None for now. options: what was asked for beside the message. peer: address literal of
+    the client, "" unknown.
     """
 
     reverse_path: Address | None
@@ -36,6 +38,7 @@ class Submission:
     envid: str = ""
     notify: dict[int, str] = field(default_factory=dict)
     orcpt: dict[int, str] = field(default_factory=dict)
+    options: Options | None = None
 
 
 @dataclass(slots=True)

@@ -70,15 +70,22 @@ def _protocol(submission: Submission) -> str:
     return protocol if _PROTOCOL.fullmatch(protocol) else "ESMTP"
 
 
-def complete(content: bytes, block: HeaderBlock, message_id: str, now: float, hostname: str) -> tuple[bytes, bytes]:
-    """(fields that were missing, content without the fields nobody should see).
+def complete(
+    content: bytes,
+    block: HeaderBlock,
+    message_id: str,
+    now: float,
+    hostname: str,
+    hidden: frozenset[bytes] = frozenset(),
+) -> tuple[bytes, bytes]:
+    """(fields that were missing, content without the fields nobody should see, and without those of `hidden`).
 
     message_id: for Message-ID if there is none, without angle brackets; "@hostname" is added when it has no "@".
     An empty Message-ID or Date counts as missing. Where the header block ends at a line that is no field, a blank
     line is put in, so that all who read the message agree where its body begins. Content that needs no change is
     returned as the same object.
     """
-    added, dropped = [], {name for name in DROPPED if name in block}
+    added, dropped = [], {name for name in (*DROPPED, *hidden) if name in block}
     for name, value in _missing(block, message_id, now, hostname):
         added.append(value)
         dropped.add(name)  # the empty one

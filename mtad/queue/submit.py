@@ -6,26 +6,46 @@ Room: queue. May import: mail, message, storage. Source: RFC 5321 §4.4 (trace),
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
 from mtad import log as log_module
 from mtad.clock import Clock
+from mtad.feedback.record import Posts, counts_of, labels_of
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
-from mtad.mail.ids import IdSource, queue_id
+from mtad.mail.ids import IdSource, event_id, queue_id
+from mtad.mail.metric import Metric
+from mtad.mail.options import Options
 from mtad.mail.reply import Refused, Reply
 from mtad.message.headers import HeaderBlock, scan
+from mtad.message.heading import variables_field
+from mtad.message.own import sender_field
+from mtad.message.template import may_need
 from mtad.message.trace import complete, received, too_many_hops
+from mtad.queue.prepare import Copy, Prepared, copies, never_tracked, prepare
 from mtad.storage.database import Lane
 from mtad.storage.outgoing import Accept, Flag, RecipientRow, State, StoredMessage, StoredRecipient
 from mtad.storage.record import EventRow, Records
+from mtad.storage.sites import UNRESOLVED
 
 log = log_module.get("queue")
 
 _STORE_FAILED = Reply(451, "3.0", "The message could not be stored; try again later")
 _HEADER_TOO_BIG = Reply(552, "3.4", "The header of the message is too long; make its fields fewer or shorter")
+_LEASED, _WAITING = int(State.LEASED), int(State.WAITING)
+_TEST_DETAIL = orjson.dumps(
+    {
+        "delivery-status": {
+            "code": 650,
+            "message": "",
+            "description": "Test mode: the message was accepted, and not sent",
+            "attempt-no": 0,
+        }
+    }
+)
 _LOOP = Reply(554, "4.6", "Too many Received fields: the message goes round in a loop")
 
 
@@ -72,7 +92,9 @@ class Submit:
         give_up_after_s: float,
         max_hops: int,
         max_schedule_s: float,
+        posts: Posts | None = None,
     ) -> None:
+        self._posts = posts
         self._accept, self._desk, self._domains, self._ids, self._clock = accept, desk, domains, ids, clock
         self._gate, self._hostname = gate, hostname
         self._give_up_after_s, self._max_hops, self._max_schedule_s = give_up_after_s, max_hops, max_schedule_s
@@ -86,18 +108,13 @@ class Submit:
         if held is not None:
             raise Refused(held)
         block, now = scan(submission.content), self._clock.now()
-        refusal = self._fault(submission, block, now)
-        if refusal is not None:
-            self._reject(submission, block, refusal)
-            raise Refused(refusal)
-        at = submission.deliver_at
-        deliver_at = at if at is not None and at > now else None
-        number = self._ids.take(1 + len(submission.recipients))
-        message = self._message(submission, block, number, now, deliver_at, report)
-        rows, taken, sooner = self._split(submission, message, now)
-        events: list[EventRow] = [
-            (self._ids.next(), int(EventType.ACCEPTED), message.domain_id, number, row[0], None) for row in rows
-        ]
+        try:
+            whole = self._whole(submission, block, now, report)
+        except Refused as refused:
+            self._reject(submission, block, refused.reply)
+            raise
+        number, message = whole.message.id, whole.message
+        rows, taken, sooner = self._split(submission, whole, now)
         assert message.content is not None
         future = self._accept.put(
             Accept(
@@ -108,14 +125,14 @@ class Submit:
                     message.size,
                     message.recipients,
                     message.flags,
-                    deliver_at,
+                    message.deliver_at,
                     message.about,
-                    None,
-                    None,
+                    message.options,
+                    whole.header,
                 ),
-                message.content,
+                b"" if message.flags & Flag.TEST_MODE else message.content,
                 rows,
-                Records(events),
+                self._records(whole, [row[0] for row in rows], now),
                 sooner,
             )
         )
@@ -146,22 +163,87 @@ class Submit:
             known = isinstance(failure, sqlite3.Error | OSError)
             answer.set_exception(Refused(_STORE_FAILED) if known else failure)
 
-    def _fault(self, submission: Submission, block: HeaderBlock, now: float) -> Reply | None:
-        """Why this message is not taken, now or ever."""
+    def _whole(self, submission: Submission, block: HeaderBlock, now: float, report: bool) -> "_Whole":
+        """The message as it will be stored. Raises Refused."""
         if block.oversized:
-            return _HEADER_TOO_BIG
+            raise Refused(_HEADER_TOO_BIG)
         if too_many_hops(block, self._max_hops):
-            return _LOOP
+            raise Refused(_LOOP)
+        prepared = (
+            Prepared(submission.content, block) if report else prepare(submission, block, now, self._max_schedule_s)
+        )
+        options = prepared.options
         at = submission.deliver_at
+        if options is not None and options.deliver_at is not None:
+            at = options.deliver_at
         if at is not None and at > now + self._max_schedule_s:
-            return Reply(554, "5.4", f"Scheduled too far ahead: at most {self._max_schedule_s / 86_400:g} days")
-        return None
+            raise Refused(Reply(554, "5.4", f"Scheduled too far ahead: at most {self._max_schedule_s / 86_400:g} days"))
+        flags = self._flags(submission, prepared, report)
+        people = copies(submission, prepared.block, options, bool(flags & Flag.COMPOSE))
+        number = self._ids.take(1 + len(people))
+        message = self._message(submission, prepared, number, now, at if at is not None and at > now else None, flags)
+        message.recipients = len(people)
+        for fault in prepared.faults:
+            log.info("control-ignored", msg=queue_id(number), field=fault.field, why=fault.why)
+        keeps = self._posts is not None and self._posts.wants_header(message.domain_id)
+        return _Whole(message, people, options, prepared.block.content[: prepared.block.end] if keeps else None)
+
+    def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> Flag:
+        options, reverse = prepared.options, submission.reverse_path
+        own = not report and self._domains.is_ours(submission.domain)
+        flags = Flag(0)
+        for flag, wanted in (
+            (Flag.SMTPUTF8, submission.smtputf8),
+            (Flag.EIGHT_BIT, not prepared.content.isascii()),
+            (Flag.REQUIRE_TLS, submission.require_tls or (options is not None and options.require_tls)),
+            (Flag.SKIP_VERIFICATION, options is not None and options.skip_verification),
+            (Flag.AUTHENTICATED, submission.login),
+            (Flag.FOREIGN_REVERSE_PATH, reverse is not None and not self._domains.is_ours(reverse.domain)),
+            (Flag.REPORT, report),
+            (Flag.VERP, own and reverse is not None),
+            (Flag.TRACK, own and not never_tracked(options)),
+            (Flag.TEST_MODE, options is not None and options.test_mode),
+        ):
+            if wanted:
+                flags |= flag
+        if own and ((options is not None and options.batch) or may_need(prepared.content, prepared.block)):
+            flags |= Flag.COMPOSE
+        return flags
+
+    def _records(self, whole: "_Whole", recipients: list[int], now: float) -> Records:
+        """The events of the message's acceptance, and all that goes with them."""
+        message, options = whole.message, whole.options
+        domain_id, number = message.domain_id, message.id
+        records = Records(
+            [(self._ids.next(), int(EventType.ACCEPTED), domain_id, number, one, None) for one in recipients]
+        )
+        if message.flags & Flag.REPORT:
+            return records
+        labels = labels_of(options)
+        records.counts = counts_of(domain_id, labels, Metric.ACCEPTED_OUTGOING, now, len(recipients))
+        if options is not None and options.tags:
+            records.tags = [(domain_id, tag, now) for tag in options.tags]
+        if self._posts is not None:
+            records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, [row[0] for row in records.events], now)
+        if message.flags & Flag.TEST_MODE:
+            self._pretend(records, whole, recipients, now)
+        return records
+
+    def _pretend(self, records: Records, whole: "_Whole", recipients: list[int], now: float) -> None:
+        """Test mode: told as delivered, with a code that nobody else uses."""
+        number, domain_id = whole.message.id, whole.message.domain_id
+        events: list[EventRow] = [
+            (self._ids.next(), int(EventType.DELIVERED), domain_id, number, one, _TEST_DETAIL) for one in recipients
+        ]
+        records.events += events
+        if self._posts is not None:
+            records.posts += self._posts.rows(EventType.DELIVERED, domain_id, [row[0] for row in events], now)
 
     def _reject(self, submission: Submission, block: HeaderBlock, refusal: Reply) -> None:
         """The sender's own records shall say why nothing came of it."""
         detail = {
             "reject": {"reason": "generic", "description": str(refusal)},
-            "about": orjson.Fragment(_about(submission, block, "")),
+            "about": orjson.Fragment(_about(submission, block, "", None)),
             "recipient": str(submission.recipients[0]) if submission.recipients else "",
         }
         domain_id = self._domains.id_of(submission.domain)
@@ -172,28 +254,20 @@ class Submit:
     def _message(
         self,
         submission: Submission,
-        block: HeaderBlock,
+        prepared: Prepared,
         number: int,
         now: float,
         deliver_at: float | None,
-        report: bool,
+        flags: Flag,
     ) -> StoredMessage:
-        name = queue_id(number)
+        name, options = queue_id(number), prepared.options
         trace = received(submission, self._hostname, name)
         made_id = f"{name}@{submission.domain or self._hostname}"
-        prefix, content = complete(submission.content, block, made_id, now, self._hostname)
+        prefix, content = complete(prepared.content, prepared.block, made_id, now, self._hostname, prepared.hidden)
+        own = b"" if flags & Flag.REPORT else self._own_fields(submission, prepared, number)
         ending = b"" if content.endswith(b"\r\n") else b"\r\n"  # BDAT may leave it out; a line of DATA cannot
-        whole = b"".join((trace, prefix, content, ending))
+        whole = b"".join((trace, own, prefix, content, ending))
         reverse = submission.reverse_path
-        foreign = reverse is not None and not self._domains.is_ours(reverse.domain)
-        flags = (
-            (Flag.SMTPUTF8 if submission.smtputf8 else 0)
-            | (0 if content.isascii() else Flag.EIGHT_BIT)
-            | (Flag.REQUIRE_TLS if submission.require_tls else 0)
-            | (Flag.AUTHENTICATED if submission.login else 0)
-            | (Flag.FOREIGN_REVERSE_PATH if foreign else 0)
-            | (Flag.REPORT if report else 0)
-        )
         return StoredMessage(
             id=number,
             domain_id=self._domains.id_of(submission.domain),
@@ -204,57 +278,68 @@ class Submit:
             deliver_at=deliver_at,
             segment=None,
             position=None,
-            about=_about(submission, block, made_id),
+            about=_about(submission, prepared.block, made_id, deliver_at),
+            options=(options.to_json() or None) if options is not None else None,
             content=whole,
         )
 
+    def _own_fields(self, submission: Submission, prepared: Prepared, number: int) -> bytes:
+        """What recipients see of us beside the trace."""
+        fields = [b"X-Mailgun-Sid: %b\r\n" % event_id(number).encode()]
+        domain = submission.domain
+        if self._domains.is_ours(domain):
+            fields.append(sender_field(prepared.block, domain))
+        options = prepared.options
+        if options is not None and options.variables and not options.batch:
+            fields.append(variables_field(options.variables))
+        return b"".join(fields)
+
     def _split(
-        self, submission: Submission, message: StoredMessage, now: float
+        self, submission: Submission, whole: "_Whole", now: float
     ) -> tuple[list[RecipientRow], list[StoredRecipient], list[tuple[int, float]]]:
-        """One row per recipient; which of them we start on at once, and which sites must be looked at for the rest."""
+        """One row per copy; which of them we start on at once, and which sites must be looked at for the rest."""
+        message = whole.message
         desk, number, domain_id = self._desk, message.id, message.domain_id
         due_at = message.deliver_at or now
         expire_at = due_at + self._give_up_after_s
-        notify, orcpt = submission.notify, submission.orcpt
+        asked, original = submission.notify, submission.orcpt
         rows: list[RecipientRow] = []
         taken: list[StoredRecipient] = []
         sooner: dict[int, float] = {}
-        for place, address in enumerate(submission.recipients):
-            site = desk.place(address.domain)
-            text, own = str(address), number + 1 + place
-            asked, original = notify.get(place), orcpt.get(place)
+        if message.flags & Flag.TEST_MODE:
+            return [_pretended(message, number + 1 + n, copy) for n, copy in enumerate(whole.copies)], taken, []
+        for own, copy in enumerate(whole.copies, number + 1):
+            site, text = desk.place(copy.address.domain), str(copy.address)
+            last = (asked.get(copy.place), original.get(copy.place), copy.personal)
             if message.deliver_at is None and desk.admit(site, domain_id, message.size if not taken else 0):
                 # The lease is the durable record of attempt 1: it is written before the attempt begins.
-                rows.append(
-                    (own, number, domain_id, site, text, int(State.LEASED), 1, None, expire_at, asked, original, None)
-                )
-                taken.append(
-                    StoredRecipient(own, number, domain_id, site, text, 1, 0, expire_at, None, asked, original)
-                )
+                rows.append((own, number, domain_id, site, text, _LEASED, 1, None, expire_at, *last))
+                taken.append(StoredRecipient(own, number, domain_id, site, text, 1, 0, expire_at, None, *last))
             else:
-                rows.append(
-                    (
-                        own,
-                        number,
-                        domain_id,
-                        site,
-                        text,
-                        int(State.WAITING),
-                        0,
-                        due_at,
-                        expire_at,
-                        asked,
-                        original,
-                        None,
-                    )
-                )
+                rows.append((own, number, domain_id, site, text, _WAITING, 0, due_at, expire_at, *last))
                 look = desk.backlog(site, domain_id, due_at)
                 if look is not None:
                     sooner[look[0]] = min(look[1], sooner.get(look[0], look[1]))
         return rows, taken, list(sooner.items())
 
 
-def _about(submission: Submission, block: HeaderBlock, made_id: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A message to store. header: kept for webhooks that tell it, else None."""
+
+    message: StoredMessage
+    copies: list[Copy]
+    options: Options | None
+    header: bytes | None
+
+
+def _pretended(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:
+    """A recipient in test mode: done as soon as taken."""
+    done = (int(State.DELIVERED), 0, None, None, None, None, copy.personal)
+    return (own, message.id, message.domain_id, UNRESOLVED, str(copy.address), *done)
+
+
+def _about(submission: Submission, block: HeaderBlock, made_id: str, deliver_at: float | None) -> bytes:
     """What events, DSNs and `mtad message show` tell of the message, besides its columns."""
     about: dict[str, Any] = {
         "message-id": block.message_id or made_id,
@@ -273,6 +358,6 @@ def _about(submission: Submission, block: HeaderBlock, made_id: str) -> bytes:
     ):
         if value:
             about[key] = value
-    if submission.deliver_at is not None:
-        about["scheduled-for"] = submission.deliver_at
+    if deliver_at is not None:
+        about["scheduled-for"] = deliver_at
     return orjson.dumps(about)

@@ -11,6 +11,7 @@ from mtad.feedback.record import labels_of
 from mtad.mail.envelope import Transaction
 from mtad.mail.options import Options, options_from_json
 from mtad.mail.reply import Deferred, Failed, Hop, Outcome
+from mtad.message.template import Template
 from mtad.storage.outgoing import StoredMessage, StoredRecipient
 
 
@@ -29,7 +30,7 @@ class Held:
     alone: bool = False
     options: Options | None = None
     labels: tuple[str, ...] = ()
-    template: object | None = None
+    template: Template | None = None
 
     def __post_init__(self) -> None:
         if self.message.options:

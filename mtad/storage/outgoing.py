@@ -77,12 +77,14 @@ class StoredRecipient:
 # (id, domain_id, reverse_path, size, recipients, flags, deliver_at, about, options, header)
 MessageRow = tuple[int, int, str, int, int, int, float | None, bytes, bytes | None, bytes | None]
 # (id, message_id, domain_id, site_id, address, state, attempts, due_at, expire_at, notify, orcpt, personal)
-RecipientRow = tuple[int, int, int, int, str, int, int, float | None, float, str | None, str | None, bytes | None]
+RecipientRow = tuple[
+    int, int, int, int, str, int, int, float | None, float | None, str | None, str | None, bytes | None
+]
 
 
 @dataclass(slots=True)
 class Accept:
-    """One message to take: its rows, its bytes, and (site id, due) of sites nobody has in hand."""
+    """One message to take: its rows, its bytes, and (site id, due) of sites nobody has in hand. content b"": it is not needed."""
 
     message: MessageRow
     content: bytes
@@ -134,7 +136,7 @@ class Outgoing:
         nowhere = (None, None)
         insert_rows(connection, _MESSAGES, 12, [a.message + places.get(id(a), nowhere) for a in accepts])
         if len(large) < len(accepts):
-            small = [(a.message[0], a.content) for a in accepts if id(a) not in places]
+            small = [(a.message[0], a.content) for a in accepts if a.content and id(a) not in places]
             insert_rows(connection, _BODIES, 2, small)
         insert_rows(connection, _RECIPIENTS, 12, [row for a in accepts for row in a.recipients])
         record(connection, gather(a.records for a in accepts))
