@@ -62,9 +62,15 @@ async def begin(
     hostname: ours, for EHLO. Raises Trouble.
     """
     # timeout=None: every wait below has its limit from _talking.
-    smtp = SMTP(hostname=hop.host, sock=sock, local_hostname=hostname, start_tls=False, timeout=None)
-    if terms.implicit:
-        smtp.use_tls, smtp.tls_context = True, terms.context
+    smtp = _Smtp(
+        hostname=hop.host,
+        sock=sock,
+        local_hostname=hostname,
+        start_tls=False,
+        use_tls=terms.implicit,
+        tls_context=terms.context if terms.implicit else None,
+        timeout=None,
+    )
     try:
         async with _talking(Phase.GREETING, hop, config.greeting_timeout_s):
             await _greeting(smtp, hop)
@@ -80,12 +86,19 @@ async def begin(
             await _login(smtp, tap, hop, terms.login, config)
         return _take_over(smtp, tap, hop, config, clock)
     except BaseException:
-        transport = smtp.transport
         smtp.close()
-        if transport is not None:
-            cast(asyncio.Transport, transport).abort()
         sock.close()
         raise
+
+
+class _Smtp(SMTP):
+    """Its end is sudden: a transport that still said goodbye by TLS would have the loop watch a socket that is closed
+    behind its back, or is another's by then."""
+
+    def close(self) -> None:
+        if self.transport is not None:
+            cast(asyncio.Transport, self.transport).abort()
+        super().close()
 
 
 class _Tap(asyncio.Protocol):

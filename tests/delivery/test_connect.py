@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 import trustme
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,11 +14,11 @@ from mtad.delivery.client import Connection
 from mtad.delivery.connect import MAX_TRIES
 from mtad.delivery.dial import SystemDialer
 from mtad.delivery.handshake import features_of
-from mtad.delivery.tls import Level
+from mtad.delivery.tls import Level, Requirement
 from mtad.delivery.wire import Features
 from mtad.mail.reply import Deferred, Delivered, Failed, Phase, Reply
 from tests.delivery.opening import Opening, transaction
-from tests.scripted import DROP, HANG, Act, Peer, both_loops
+from tests.scripted import DROP, HANG, Act, Peer, _Session, both_loops
 
 CA = trustme.CA()
 LOGIN = {"relay": "mx.example:25", "relay_login": "us", "relay_password": "secret"}
@@ -277,10 +278,90 @@ def test_a_certificate_that_proves_nothing_defers_where_proof_is_demanded(tls, w
             assert not peer.taken
             assert len(peer.sessions) == 1
 
-    import uvloop
-
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if new_loop == "uvloop" else None) as runner:
         runner.run(scenario())
+
+
+class FromTheFirstOctet(Peer):
+    """As port 465 is: TLS, then the greeting."""
+
+    def __init__(self, context, **answers):
+        super().__init__("PIPELINING", "AUTH PLAIN", **answers)
+        self.context = context
+
+    async def __aenter__(self):
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", 0, ssl=self.context)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error):
+        self.sessions = [session for session in self.sessions if hasattr(session, "transport")]  # the others failed
+        await super().__aexit__(*error)
+
+
+def implicit(ca_file, **config):
+    opening = Opening(ca_file=ca_file, **LOGIN, **config)
+    opening.requirement = Requirement(Level.VERIFIED, (), "a test says so", implicit=True)
+    return opening
+
+
+@pytest.fixture
+def both(request):
+    """Runs a coroutine function with arguments on asyncio's loop and on uvloop's."""
+
+    def run(scenario, *arguments):
+        for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(asyncio.wait_for(scenario(*arguments), 20))
+
+    return run
+
+
+async def smarthost_on_465(ca_file):
+    async with FromTheFirstOctet(server_tls()) as peer:
+        outcome = await deliver(await implicit(ca_file).open(peer.port), body=b"x" * 200_000 + b"\r\n")
+        assert (outcome.hop.tls, outcome.hop.verified) == ("TLSv1.3", True)
+        assert peer.commands[:2] == ["EHLO here.example", "AUTH PLAIN AHVzAHNlY3JldA=="]
+        assert "STARTTLS" not in peer.commands
+        assert len(peer.taken[0].content) == 200_002
+
+
+def test_tls_begins_with_the_first_octet_where_the_relay_wants_it_so(both, ca_file):
+    both(smarthost_on_465, ca_file)
+
+
+async def stranger_on_465(ca_file):
+    for tls, word in ((server_tls("other.example"), "mismatch"), (server_tls(ca=trustme.CA()), "unable to get")):
+        async with FromTheFirstOctet(tls) as peer:
+            outcome = await implicit(ca_file).open(peer.port)
+            assert isinstance(outcome, Deferred)
+            assert (outcome.reply.code, outcome.reply.enhanced, outcome.phase) == (451, "4.7.5", Phase.TLS)
+            assert word in outcome.reply.text
+            assert not peer.commands
+
+
+def test_a_relay_that_does_not_prove_who_it_is_gets_no_password(both, ca_file):
+    both(stranger_on_465, ca_file)
+
+
+async def refusals_on_465(ca_file):
+    async with FromTheFirstOctet(server_tls(), connect="554 5.7.1 not you") as peer:
+        outcome = await implicit(ca_file).open(peer.port)
+        assert (outcome.phase, outcome.reply.text) == (Phase.GREETING, "mx.example said: 554 5.7.1 not you")
+    async with FromTheFirstOctet(server_tls(), connect=HANG) as peer:
+        outcome = await implicit(ca_file, greeting_timeout_s=0.2).open(peer.port)
+        assert outcome.reply.text == "mx.example sent no greeting within 0.2 s"
+    async with Peer() as plain:  # it speaks first, and no TLS
+        outcome = await implicit(ca_file).open(plain.port)
+        assert isinstance(outcome, Deferred)
+        assert outcome.reply.code in (451, 499)
+        assert len(plain.sessions) == 1
+        assert not plain.taken
+
+
+def test_a_relay_without_tls_from_the_first_octet_is_told_of_in_words(both, ca_file):
+    both(refusals_on_465, ca_file)
 
 
 BROKEN_TLS = [

@@ -56,6 +56,31 @@ def test_with_pipelining_the_envelope_and_data_are_one_segment_and_the_body_is_s
     assert ann == bob
 
 
+ASKED = {"notify": ("", "NEVER"), "orcpt": ("rfc822;Bob@x.example", ""), "envid": "Q1", "ret": "HDRS"}
+
+
+def test_a_host_with_dsn_is_told_what_each_recipients_sender_asked_for():
+    _, written = begin(Features(pipelining=True, dsn=True), BOB, ANN, **ASKED)
+    assert written == (
+        b"MAIL FROM:<ann@s.example> RET=HDRS ENVID=Q1\r\n"
+        b"RCPT TO:<bob@x.example> ORCPT=rfc822;Bob@x.example\r\n"
+        b"RCPT TO:<ann@x.example> NOTIFY=NEVER\r\nDATA\r\n"
+    )
+
+
+def test_a_host_without_dsn_hears_nothing_of_it():
+    _, written = begin(PIPELINED, BOB, ANN, **ASKED)
+    assert written == b"MAIL FROM:<ann@s.example>\r\nRCPT TO:<bob@x.example>\r\nRCPT TO:<ann@x.example>\r\nDATA\r\n"
+
+
+def test_parameters_that_must_not_be_on_the_wire_change_nothing():
+    dialogue = Dialogue(Features(dsn=True), HOP)
+    with pytest.raises(ValueError, match="NOTIFY"):
+        dialogue.start(transaction(notify=("NEVER\r\nRSET",)))
+    assert dialogue.done
+    assert dialogue.reuse is Reuse.CLEAN
+
+
 def test_without_pipelining_each_command_waits_for_the_reply_before():
     dialogue, written = begin(STEPWISE, BOB, ANN)
     assert written == b"MAIL FROM:<ann@s.example>\r\n"

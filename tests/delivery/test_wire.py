@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtad.delivery.wire import Features, check, mail_command, rcpt_command, stuff
+from mtad.delivery.wire import Features, check, mail_command, rcpt_command, rcpt_command_dsn, stuff
 from mtad.mail.envelope import Transaction
 
 LINES = st.lists(st.sampled_from([b".", b"..", b"", b".x", b"x", b"a.b", b"\xff"]), min_size=1, max_size=12)
@@ -75,7 +75,44 @@ def test_a_command_is_one_line_with_one_path(address):
     assert command.count(b"\r") == command.count(b"\n") == command.count(b"<") == command.count(b">") == 1
 
 
-def test_an_envid_that_is_no_xtext_is_refused():
-    tx = Transaction("", ("a@x",), (b"x\r\n",), 3, envid="a=b")
+@pytest.mark.parametrize(
+    ("notify", "orcpt", "smtputf8", "said"),
+    [
+        ("NEVER", "", False, " NOTIFY=NEVER"),
+        ("SUCCESS,DELAY", "rfc822;a+2Bb@x", False, " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@x"),
+        ("", "utf-8;\\x{E9}@x", False, " ORCPT=utf-8;\\x{E9}@x"),
+        ("", "utf-8;é\U0001f600@x", True, " ORCPT=utf-8;é\U0001f600@x"),
+        ("", "UTF-8;é\U0001f600@x", False, " ORCPT=UTF-8;\\x{E9}\\x{1F600}@x"),
+        ("FAILURE", "rfc822;é@x", True, " NOTIFY=FAILURE"),  # nobody could read that address
+        ("", "", True, ""),
+    ],
+)
+def test_what_was_asked_of_a_recipient_is_written_as_the_transaction_may_carry_it(notify, orcpt, smtputf8, said):
+    assert rcpt_command_dsn("a@x", notify, orcpt, smtputf8) == f"RCPT TO:<a@x>{said}\r\n".encode()
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.booleans())
+def test_what_was_asked_never_ends_the_line(notify, orcpt, smtputf8):
+    for asked in ((notify, ""), ("", orcpt), ("", f"rfc822;{orcpt}"), ("", f"utf-8;{orcpt}")):
+        try:
+            command = rcpt_command_dsn("a@x", *asked, smtputf8)
+        except ValueError:
+            continue
+        assert command.endswith(b"\r\n")
+        assert re.fullmatch(rb"RCPT TO:<a@x>(?: (?:NOTIFY|ORCPT)=[^\x00-\x20\x7f=]+)*", command[:-2])
+        assert smtputf8 or command.isascii()
+
+
+@pytest.mark.parametrize(
+    ("notify", "orcpt"), [("ALWAYS", ""), ("NEVER,SUCCESS", ""), ("", "bob@x"), ("", "rfc822;a=b")]
+)
+def test_what_is_no_such_parameter_is_refused(notify, orcpt):
     with pytest.raises(ValueError):
-        mail_command(tx, 3, Features(dsn=True), False)
+        rcpt_command_dsn("a@x", notify, orcpt, False)
+
+
+def test_an_envid_that_is_no_xtext_is_refused():
+    for envid in ("a=b", "+", "+4", "x" * 101):
+        tx = Transaction("", ("a@x",), (b"x\r\n",), 3, envid=envid)
+        with pytest.raises(ValueError):
+            mail_command(tx, 3, Features(dsn=True), False)
