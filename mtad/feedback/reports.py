@@ -33,6 +33,10 @@ _MESSAGE_ID = re.compile(r"[!-;=?-~]{3,500}")
 class Action(StrEnum):
     FAILED = "failed"
     DELAYED = "delayed"
+    RELAYED = "relayed"  # to a host that tells nobody more of it (RFC 3461 §5.2.3)
+
+
+_CASES = {Action.FAILED: "FAILURE", Action.DELAYED: "DELAY", Action.RELAYED: "SUCCESS"}  # in NOTIFY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,10 @@ class Report:
     def failed(self) -> bool:
         return any(one.action is Action.FAILED for one in self.recipients)
 
+    @property
+    def relayed(self) -> bool:
+        return all(one.action is Action.RELAYED for one in self.recipients)
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -96,12 +104,15 @@ def may_report(
     """Whether a sender may be told. block: of the message. notify: the NOTIFY parameter, "" when there was none.
 
     Never about a message with a null reverse-path (RFC 5321 §4.5.5) or a report of ours, when NOTIFY is NEVER or
-    does not name the case (RFC 3461 §4.1), or when the message goes round in circles.
+    does not name the case (RFC 3461 §4.1), or when the message goes round in circles. Success is told to nobody who
+    did not ask for it.
     """
     if reverse_path is None or MARKER in block or too_many_hops(block, hop_limit):
         return False
     wanted = {word.strip() for word in notify.upper().split(",")} - {""}
-    return not wanted or ("NEVER" not in wanted and ("FAILURE" if action is Action.FAILED else "DELAY") in wanted)
+    if not wanted:
+        return action is not Action.RELAYED
+    return "NEVER" not in wanted and _CASES[action] in wanted
 
 
 def dsn(report: Report) -> bytes:
@@ -125,7 +136,10 @@ def dsn(report: Report) -> bytes:
 
 
 def _head(report: Report, block: HeaderBlock, boundary: bytes, eight_bit: bool) -> bytes:
-    subject = "Your message could not be delivered" if report.failed else "Your message is delayed"
+    if report.failed:
+        subject = "Your message could not be delivered"
+    else:
+        subject = "Your message was passed on" if report.relayed else "Your message is delayed"
     lines = [
         f"From: MAILER-DAEMON@{report.hostname}",
         f"To: {report.to}",
@@ -178,6 +192,9 @@ def _text_lines(report: Report, block: HeaderBlock, whole: bool) -> Iterator[str
     if report.failed:
         yield "Your message could not be delivered to the recipients below. We will not"
         yield "try again for those whose delivery failed."
+    elif report.relayed:
+        yield "Your message was taken by the mail server of the recipients below. That server"
+        yield "does not report what becomes of it: this is the last notice you get."
     else:
         yield "Your message has not been delivered yet to the recipients below. We go on"
         yield "trying: you need not send it again."
@@ -189,6 +206,8 @@ def _text_lines(report: Report, block: HeaderBlock, whole: bool) -> Iterator[str
         yield f"<{one.address}>: delivery {one.action}"
         yield from _wrapped(f"{one.remote} answered:" if one.remote else "Reason:", "    ")
         yield from _wrapped(_said(one), "        ")
+        if one.action is Action.RELAYED:
+            continue
         if one.action is Action.FAILED:
             yield from _wrapped(_advice(one.reply), "    ")
         elif one.retry_until is not None:
@@ -259,7 +278,9 @@ def _said(one: RecipientReport) -> str:
 
 
 def _status(one: RecipientReport) -> str:
-    """An enhanced status code. Its class is 4 or 5 (RFC 3463 §2), also where the number is one of ours."""
+    """An enhanced status code. Its class is 2, 4 or 5 (RFC 3463 §2), also where the number is one of ours."""
+    if one.action is Action.RELAYED:
+        return f"2.{one.reply.detail or '0.0'}"
     by_action = 5 if one.action is Action.FAILED else 4
     kind = one.reply.code // 100 if 400 <= one.reply.code < 600 else by_action
     return f"{kind}.{one.reply.detail or '0.0'}"

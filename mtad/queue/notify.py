@@ -1,4 +1,5 @@
-"""Notify: the sender of relayed mail is told of its failure by a DSN, when its own server relies on that.
+"""Notify: the sender of relayed mail is told of its failure by a DSN, when its own server relies on that, and on
+request that it was passed on to a server that will not tell.
 
 Room: queue. May import: mail, message, storage, feedback. Source: RFC 3461 §5, RFC 3464, RFC 5321 §4.5.5 and §6.1.
 """
@@ -26,8 +27,9 @@ log = log_module.get("queue")
 
 
 class Notifier:
-    """failed() is called for each recipient given up. The report goes into the queue at once when the message's
-    bytes are in memory, so that it is committed with the failure; else as soon as they are read.
+    """failed() is called for each recipient given up, relayed() where a host without DSN took the message. The report
+    goes into the queue at once when the message's bytes are in memory, so that it is committed with the outcome; else
+    as soon as they are read.
     """
 
     def __init__(
@@ -51,14 +53,21 @@ class Notifier:
         self.sent = 0
 
     def failed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
+        self._tell(held, recipient, reply, hop, Action.FAILED)
+
+    def relayed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
+        """Told of all; who did not say NOTIFY=SUCCESS gets nothing."""
+        self._tell(held, recipient, reply, hop, Action.RELAYED)
+
+    def _tell(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None, action: Action) -> None:
         message = held.message
         relayed = message.flags & Flag.FOREIGN_REVERSE_PATH and not message.flags & Flag.REPORT
         if not self._config.dsn or not relayed or not self._wants(message.domain_id):
             return
         if message.content is not None:
-            self._report(message, message.content, recipient, reply, hop)
+            self._report(message, message.content, recipient, reply, hop, action)
             return
-        task = asyncio.get_running_loop().create_task(self._read_and_report(message, recipient, reply, hop))
+        task = asyncio.get_running_loop().create_task(self._read_and_report(message, recipient, reply, hop, action))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -68,19 +77,25 @@ class Notifier:
             await asyncio.wait(self._tasks)
 
     async def _read_and_report(
-        self, message: StoredMessage, recipient: StoredRecipient, reply: Reply, hop: Hop | None
+        self, message: StoredMessage, recipient: StoredRecipient, reply: Reply, hop: Hop | None, action: Action
     ) -> None:
         content = await self._database.read(lambda connection: self._outgoing.content(connection, message))
-        self._report(message, content or b"", recipient, reply, hop)
+        self._report(message, content or b"", recipient, reply, hop, action)
 
     def _report(
-        self, message: StoredMessage, content: bytes, recipient: StoredRecipient, reply: Reply, hop: Hop | None
+        self,
+        message: StoredMessage,
+        content: bytes,
+        recipient: StoredRecipient,
+        reply: Reply,
+        hop: Hop | None,
+        action: Action,
     ) -> None:
         try:
             sender, address = parse_address(message.reverse_path), parse_address(recipient.address)
         except BadAddress:
             return  # nobody to tell
-        if not may_report(sender, scan(content), recipient.notify or "", self._max_hops):
+        if not may_report(sender, scan(content), recipient.notify or "", self._max_hops, action):
             return
         about = orjson.loads(message.about)
         report = Report(
@@ -90,7 +105,7 @@ class Notifier:
             recipients=(
                 RecipientReport(
                     address,
-                    Action.FAILED,
+                    action,
                     reply,
                     self._clock.now(),
                     hop.host if hop else "",

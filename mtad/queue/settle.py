@@ -46,7 +46,8 @@ class Settler:
     """Records outcomes. on_failed is told of each recipient given up, with the reply: the sender may want a DSN.
 
     dice: a random number in [0, 1) for the jitter of retries. posts: the owner's webhooks, None: there are none.
-    bounced: told of each (domain id, address in the form for comparing) that goes into the bounces.
+    bounced: told of each (domain id, address in the form for comparing) that goes into the bounces. on_relayed: told,
+    as on_failed, of each recipient whose sender wants to hear of success from a host that does not offer DSN.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class Settler:
         on_failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None],
         posts: Posts | None = None,
         bounced: Callable[[int, str], None] | None = None,
+        on_relayed: Callable[[Held, StoredRecipient, Reply, Hop | None], None] | None = None,
     ) -> None:
         self._lane, self._ids, self._clock, self._dice = lane, ids, clock, dice
         self.classifier, self._plan = classifier, plan
         self._on_failed, self._posts, self._bounced = on_failed, posts, bounced
+        self._on_relayed = on_relayed
         self.tally = Tally()
 
     def reload(self, classifier: Classifier, plan: RetryPlan) -> None:
@@ -73,6 +76,9 @@ class Settler:
     def delivered(self, job: Job, outcome: Delivered) -> None:
         recipient, hop = job.recipient, outcome.hop
         detail = _status(recipient, outcome.reply, hop, outcome.took_s)
+        asked = recipient.notify is not None and "SUCCESS" in recipient.notify
+        if asked:  # RFC 3461 §5.2: whose duty the notice is from here on
+            detail["dsn"] = "passed-on" if hop.dsn else "relayed"
         self._put(
             job,
             State.DELIVERED,
@@ -80,6 +86,8 @@ class Settler:
             Metric.DELIVERED_SMTP,
             {"delivery-status": detail, **_envelope(hop)},
         )
+        if asked and not hop.dsn and self._on_relayed is not None:
+            self._on_relayed(job.held, recipient, outcome.reply, hop)
         self.tally.delivered += 1
         self.tally.attempts += 1
         self.tally.seconds += outcome.took_s

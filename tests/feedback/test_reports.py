@@ -253,3 +253,21 @@ def test_nobody_is_told_about_reports_or_loops():
     assert not may_report(ALICE, scan(dsn(report())), "FAILURE", 50)
     assert not may_report(ALICE, scan(b"Received: x\r\n" * 51 + b"\r\n"), "", 50)
     assert may_report(ALICE, scan(b"Received: x\r\n" * 50 + b"\r\n"), "", 50)
+
+
+def test_a_relay_is_told_without_alarm_and_without_the_body():
+    taken = bounced(reply=Reply(250, "1.5", "ok"), action=Action.RELAYED)
+    message, text, (_, about), returned = parsed(dsn(report(taken, ret="FULL")))
+    assert message["Subject"] == "Your message was passed on"
+    assert "was taken by the mail server" in text
+    assert "could not be delivered" not in text
+    assert "mx.example.com answered:\n        250 2.1.5 ok" in text
+    assert (about["Action"], about["Status"]) == ("relayed", "2.1.5")
+    assert returned.get_content_type() == "text/rfc822-headers"
+
+
+@pytest.mark.parametrize(
+    ("notify", "told"), [("", False), ("NEVER", False), ("FAILURE,DELAY", False), ("SUCCESS", True)]
+)
+def test_success_is_told_to_nobody_who_did_not_ask(notify, told):
+    assert may_report(ALICE, scan(ORIGINAL), notify, 50, Action.RELAYED) is told

@@ -14,6 +14,7 @@ from mtad.mail.envelope import Submission, Transaction
 from mtad.mail.event import Event
 from mtad.mail.ids import IdSource
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Reply
+from mtad.mail.waiting import Waiting
 from mtad.queue.book import Book
 from mtad.queue.notify import Notifier
 from mtad.queue.operator import Operator
@@ -50,7 +51,10 @@ def never(tx: Transaction, domain: str) -> Outcome:
 
 @dataclass
 class World:
-    """The transport. answers: by domain, else delivered. dead: domains nobody answers for. sent: what arrived."""
+    """The transport. answers: by domain, else delivered. dead: domains nobody answers for. sent: what arrived.
+
+    hops: by domain, for hosts with TLS or DSN. opened: (domain, source, require_tls, skip_verification) of each.
+    """
 
     clock: VirtualClock
     fixed_key: str | None = None
@@ -60,6 +64,8 @@ class World:
     dialled: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None  # transactions wait for it
     routes: dict[str, Route] = field(default_factory=dict)
+    hops: dict[str, Hop] = field(default_factory=dict)
+    opened: list[tuple[str, str, bool, bool]] = field(default_factory=list)
 
     def known(self, domain: str) -> Route | None:
         return self.routes.get(domain)
@@ -71,6 +77,7 @@ class World:
         self, route: Route, source: str, require_tls: bool, skip_verification: bool = False
     ) -> "Visit | Deferred":
         self.dialled.append(route.domain)
+        self.opened.append((route.domain, source, require_tls, skip_verification))
         if route.domain in self.dead:
             return Deferred(Reply(451, "4.1", "no answer"), None, Phase.CONNECT)
         return Visit(self, route.domain)
@@ -85,7 +92,7 @@ class Visit:
 
     def __init__(self, world: World, domain: str) -> None:
         self._world, self._domain = world, domain
-        self.sent, self.hop = 0, hop(domain)
+        self.sent, self.hop = 0, world.hops.get(domain) or hop(domain)
 
     async def send(self, tx: Transaction) -> list[Outcome]:
         self.sent += 1
@@ -101,18 +108,20 @@ class Visit:
 
 @dataclass
 class Ours:
-    """Domains a.example (1) and c.example (2)."""
+    """Domains a.example (1) and c.example (2). pools: domain id -> source addresses. gates: why one must wait."""
 
     held: dict[int, str] = field(default_factory=dict)
+    pools: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    gates: dict[str, Waiting] = field(default_factory=dict)
 
     def paused(self) -> dict[int, str]:
         return self.held
 
     def sources(self, domain_id: int) -> tuple[str, ...]:
-        return ("",)
+        return self.pools.get(domain_id, ("",))
 
     def all_sources(self) -> tuple[str, ...]:
-        return ("",)
+        return tuple(dict.fromkeys(("", *(source for some in self.pools.values() for source in some))))
 
     def flags(self, domain_id: int) -> int:
         return 0
@@ -246,6 +255,7 @@ async def open_house(
             plan=RetryPlan(config.retry_waits_s, config.retry_jitter, config.give_up_after_s),
             dice=lambda: 0.5,
             on_failed=lambda held, recipient, reply, at: house.notifier.failed(held, recipient, reply, at),
+            on_relayed=lambda held, recipient, reply, at: house.notifier.relayed(held, recipient, reply, at),
         )
         runner = Runner(
             database=database,
@@ -262,7 +272,7 @@ async def open_house(
             config=config,
             idle_s=0.0,
             unwell=lambda: house.trouble,
-            limit_source=lambda source, now: None,
+            limit_source=lambda source, now: ours.gates.get(source),
             sent=lambda source, count: None,
         )
         submit = Submit(
