@@ -154,9 +154,12 @@ def value_of(raw: bytes) -> bytes:
     return value.replace(CRLF, b"").strip(b" \t\r\n")
 
 
-def decode(value: bytes) -> str:
-    """An unfolded value -> text. Raw octets that are no UTF-8 are read as Latin-1; broken words stay as they are."""
-    text = _octets_to_str(value[:MAX_TEXT])
+def decode(value: bytes, limit: int = MAX_TEXT) -> str:
+    """An unfolded value -> text. Raw octets that are no UTF-8 are read as Latin-1; broken words stay as they are.
+
+    limit: octets that are read; the rest is dropped.
+    """
+    text = _octets_to_str(value[:limit])
     if "=?" not in text:
         return text
     shown, place = "", 0
