@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Give the transport as much as it wants now."""
-        while self._pending and not self._paused:
+        while self._pending and not self._paused and not self._transport.is_closing():
             self._transport.write(self._pending.popleft())
         self._dialogue.whole = not (self._pending or self._paused)
 
