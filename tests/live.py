@@ -6,6 +6,7 @@ with Sink() as sink, Daemon(tmp_path, relay=sink.address) as daemon: ...
 import asyncio
 import json
 import os
+import re
 import smtplib
 import sqlite3
 import ssl
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ class Daemon:
         self._settings, self._relay = settings, relay
         self.ready: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -59,29 +61,48 @@ class Daemon:
         if self.process is not None:
             self.kill9()
 
-    def start(self) -> None:
-        ready_file = self.folder / "ready.json"
-        ready_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "mtad", "dev", "--data", str(self.data), "--ready-file", str(ready_file)]
-        for door in ("mx", "submission", "submissions", "http"):
-            command += [f"--{door}", "127.0.0.1:0"]
-        command += ["--password", PASSWORD]
-        if self._relay:
-            command += ["--relay", self._relay]
+    def start(self, *program: str) -> None:
+        """program: what Python runs in place of `-m mtad`: a script and its own arguments."""
+        self._prepare()
+        command = [sys.executable, *(program or ("-m", "mtad")), *self._command()]
         for setting in self._settings:
             command += ["--set", setting]
         with (self.folder / "daemon.log").open("ab") as log:
+            self._log_from = log.tell()
             self.process = process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ()
             )
-        wait_until(lambda: ready_file.exists() or process.poll() is not None, START_S, "ready file")
-        if process.poll() is not None:
+        found = wait_until(lambda: self._is_ready() or process.poll() is not None, START_S, "ready")
+        if found is True:
             raise AssertionError(f"the daemon ended at its start:\n{self.log}")
-        self.ready = json.loads(ready_file.read_bytes())
+        self.ready = found
+
+    @property
+    def _ready_file(self) -> Path:
+        return self.folder / "ready.json"
+
+    def _prepare(self) -> None:
+        self._ready_file.unlink(missing_ok=True)
+
+    def _command(self) -> list[str]:
+        command = ["dev", "--data", str(self.data), "--ready-file", str(self._ready_file), "--password", PASSWORD]
+        for door in ("mx", "submission", "submissions", "http"):
+            command += [f"--{door}", "127.0.0.1:0"]
+        return [*command, "--relay", self._relay] if self._relay else command
+
+    def _is_ready(self) -> dict[str, Any] | None:
+        return json.loads(self._ready_file.read_bytes()) if self._ready_file.exists() else None
 
     def _environ(self) -> dict[str, str]:
         # Its file that tells other commands of it goes here, not where a developer's own daemon has put its.
         return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
+
+    def until_dead(self, timeout: float = 20.0) -> int:
+        """Waits for the process to end by itself; its exit code, -9 after SIGKILL."""
+        assert self.process is not None
+        code = self.process.wait(timeout)
+        self.process = None
+        return code
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -157,13 +178,64 @@ class Daemon:
         with closing(sqlite3.connect(f"file:{self.data}/mtad.sqlite?mode=ro", uri=True, timeout=10)) as connection:
             return connection.execute(query, values).fetchall()
 
-    def until_drained(self, timeout: float = 30.0) -> None:
-        query = "SELECT count(*) FROM recipients WHERE state < 2"
-        wait_until(lambda: self.ask(query) == [(0,)], timeout, "an empty queue")
+    def until_drained(self, patience: float = 30.0) -> None:
+        """Until the queue is empty, however long that takes, as long as it gets shorter within `patience` seconds."""
+        left = self.queued()
+        while left:
+            left = self._fewer_than(left, patience)
+
+    def _fewer_than(self, number: int, patience: float) -> int:
+        wait_until(lambda: self.queued() < number, patience, f"fewer than {number} in the queue")
+        return self.queued()
+
+    def queued(self) -> int:
+        return int(self.ask("SELECT count(*) FROM recipients WHERE state < 2")[0][0])
 
     @property
     def log(self) -> str:
         return (self.folder / "daemon.log").read_text("utf-8", "replace")
+
+
+_FACT = re.compile(r"(?m)^\S+ info (listening|ready) room=\w+(?: door=(\S+) address=(\S+))?")
+
+
+class Server(Daemon):
+    """`mtad serve` with a configuration of the test's own. Clients from this machine may submit without a login.
+
+    environ: added to its environment.
+    """
+
+    def __init__(self, folder: Path, config: str, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder)
+        self._config, self._more = config, dict(environ or {})
+
+    def _prepare(self) -> None:
+        (self.folder / "mtad.toml").write_text(
+            f"""
+            [server]
+            hostname = "mta.example"
+            data_dir = "{self.data}"
+            [smtp]
+            mx = []
+            submission = ["127.0.0.1:0"]
+            submissions = []
+            trusted_networks = ["127.0.0.0/8"]
+            [http]
+            listen = ["127.0.0.1:0"]
+            allow_private_targets = true
+            {self._config}
+            """
+        )
+
+    def _command(self) -> list[str]:
+        return ["serve", "--config", str(self.folder / "mtad.toml")]
+
+    def _is_ready(self) -> dict[str, Any] | None:
+        facts = _FACT.findall(self.log[self._log_from :])
+        return {door: address for _, door, address in facts} if ("ready", "", "") in facts else None
+
+    def _environ(self) -> dict[str, str]:
+        return {**super()._environ(), **self._more}
 
 
 @dataclass

@@ -4,11 +4,13 @@
 
 Answers by phase: connect, ehlo, helo, starttls, auth, mail, rcpt, data, final, rset, quit; "rcpt bob@x.example" (or any
 "verb argument") is looked up before the phase alone. An answer is a text ("250 ok", lines parted by CRLF), raw octets,
-an Act, or a list of these for one time after another (the last one repeats).
+an Act, None for what a host says when all is well, or a list of these, one after another (the last one repeats).
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -18,18 +20,29 @@ import uvloop
 
 @dataclass(frozen=True)
 class Act:
-    """Say `reply` (if any), then: drop the connection, hang (read on and answer nothing more, but `then` to whatever
-    comes next), go deaf (read nothing more)."""
+    """Say `reply` (if any; octets go out as they are), then: drop the connection, reset it, hang (read on and answer
+    nothing more, but `then` to whatever comes next), go deaf (read nothing more), say `stream` again and again as long
+    as somebody takes it, with `every_s` seconds between."""
 
-    reply: str = ""
+    reply: str | bytes = ""
     drop: bool = False
+    reset: bool = False
     hang: bool = False
     deaf: bool = False
     then: bytes = b""
+    stream: bytes = b""
+    every_s: float = 0.0
+
+    @property
+    def octets(self) -> bytes:
+        if isinstance(self.reply, bytes):
+            return self.reply
+        return self.reply.encode() + b"\r\n" if self.reply else b""
 
 
-DROP, HANG, DEAF = Act(drop=True), Act(hang=True), Act(deaf=True)
-Answer = str | bytes | Act | list[str | bytes | Act]
+DROP, RESET, HANG, DEAF = Act(drop=True), Act(reset=True), Act(hang=True), Act(deaf=True)
+One = str | bytes | Act | None
+Answer = One | list[One]
 
 PLAIN = ("PIPELINING", "8BITMIME", "SIZE 10000000")
 
@@ -60,12 +73,18 @@ class Peer:
         self.taken, self.commands, self.segments, self.sessions = [], [], [], []
 
     async def __aenter__(self) -> "Peer":
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def listen(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Session(self), address, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
         self._server.close()
         for session in self.sessions:
             session.stop()
@@ -85,7 +104,7 @@ class Peer:
         for session in self.sessions:
             session.transport.close()
 
-    def answer(self, phase: str, argument: str) -> str | bytes | Act | None:
+    def answer(self, phase: str, argument: str) -> One:
         for key in (f"{phase} {argument}", phase):
             found = self.answers.get(key)
             if isinstance(found, list):
@@ -100,8 +119,10 @@ class _Session(asyncio.Protocol):
         self.peer, self.gone = peer, asyncio.Event()
         self._buffer = bytearray()
         self._mode, self._need, self._scanned = "line", 0, 0
-        self.silent = self._over_tls = False
+        self.silent = self._over_tls = self._full = False
         self._then = b""
+        self._stream: Act | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._mail: str | None = None
         self._rcpts: list[str] = []
         self._handshake: asyncio.Task[None] | None = None
@@ -113,6 +134,9 @@ class _Session(asyncio.Protocol):
             self._do("connect", "", "220 scripted.example ESMTP")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stream = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._handshake is None or self._handshake.done():
             self.gone.set()
 
@@ -120,6 +144,25 @@ class _Session(asyncio.Protocol):
         if self._handshake is not None and not self._handshake.done():
             self._handshake.cancel()
         self.transport.abort()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """More of the stream: a little after a while, or as much as goes."""
+        act, loop = self._stream, asyncio.get_running_loop()
+        if act is None:
+            return
+        if act.every_s:
+            self.transport.write(act.stream)
+            self._timer = loop.call_later(act.every_s, self._go_on)
+            return
+        while not self._full and not self.transport.is_closing():
+            self.transport.write(act.stream * (1 + 4096 // len(act.stream)))
 
     def data_received(self, data: bytes) -> None:
         self.peer.segments.append(data)
@@ -253,19 +296,23 @@ class _Session(asyncio.Protocol):
     def _do(self, phase: str, argument: str, default: str) -> str:
         """What was really said."""
         answer = self.peer.answer(phase, argument)
-        if isinstance(answer, bytes):
-            self.transport.write(answer)
-            return answer.decode("latin-1")
         act = answer if isinstance(answer, Act) else Act(default if answer is None else answer)
-        if act.reply:
-            self._say(act.reply)
+        if act.octets:
+            self.transport.write(act.octets)
         if act.drop:
             self.transport.close()
+        if act.reset:
+            linger = struct.pack("ii", 1, 0)  # on, 0 s: the close is a reset
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
         if act.deaf:
             self.transport.pause_reading()
         self._then = act.then
-        self.silent = act.drop or act.hang or act.deaf
-        return act.reply
+        self.silent = act.drop or act.reset or act.hang or act.deaf or bool(act.stream)
+        if act.stream:
+            self._stream = act
+            self._go_on()
+        return act.octets.decode("utf-8", "replace")
 
     def _say(self, reply: str) -> None:
         self.transport.write(reply.encode() + b"\r\n")
