@@ -84,7 +84,7 @@ RecipientRow = tuple[
 
 @dataclass(slots=True)
 class Accept:
-    """One message to take: its rows, its bytes, and (site id, due) of sites nobody has in hand. content b"": it is not needed."""
+    """One message to take: its rows, its bytes, b"" when not needed, and (site id, due) of sites nobody has in hand."""
 
     message: MessageRow
     content: bytes
