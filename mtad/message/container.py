@@ -24,7 +24,6 @@ _KIND = re.compile(rb"[ \t]*([\w.+-]{1,127})[ \t]*/[ \t]*([\w.+-]{1,127})")
 _PARAMETER = re.compile(rb';[ \t]*+([^\s=;"]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
 _QUOTED_PAIR = re.compile(rb"\\(.)")
 _LINE_END = re.compile(rb"[ \t]*+(?:\r\n|\Z)")
-_NEWLINE = re.compile(rb"\r\n|\r|\n")
 _MULTIPART = b"multipart/mailgun-variables"
 _JSON = b"application/json"
 _MESSAGE = (b"message/rfc822", b"message/global")  # RFC 6532 §3.7: the same with UTF-8 fields
@@ -173,7 +172,7 @@ def _message(part: HeaderBlock, limit: int) -> bytes:
         return octets
     if b"\0" in octets:
         raise BadContainer("The message in the variables container has a NUL octet")
-    octets = _NEWLINE.sub(CRLF, octets)
+    octets = octets.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
     if len(octets) > limit:
         raise BadContainer("The message in the variables container is larger than the container")
     return octets

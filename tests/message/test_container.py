@@ -88,9 +88,9 @@ def test_control_fields_of_both_headers_count_the_inner_winning():
 
 
 def test_a_field_with_recipient_variables_adds_to_those_of_the_json_part():
-    field = b'X-Mailgun-Recipient-Variables: {"bob@example.org": {"x": 1}, "d@e.f": {}}\r\n'
+    field = b'X-Mailgun-Recipient-Variables: {"bob@example.org": {"x": 1, "name": "B."}, "d@e.f": {}}\r\n'
     control = opened(container(JSON_PART, MESSAGE_PART, fields=field)).control(NOW, DAY)
-    assert control.options.recipient_variables == {"bob@example.org": {"name": "Bob", "x": 1}, "d@e.f": {}}
+    assert control.options.recipient_variables == {"bob@example.org": {"name": "B.", "x": 1}, "d@e.f": {}}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,7 @@ ENCODED = {
     b"binary": INNER,
     b"base64": base64.encodebytes(INNER).replace(b"\n", b"\r\n"),
     b"BASE64": base64.b64encode(INNER.replace(b"\r\n", b"\n")),
+    b"base64 ": base64.b64encode(INNER.replace(b"\r\n", b"\r")),
     b"quoted-printable": quopri.encodestring(INNER.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n"),
 }
 
@@ -190,6 +191,10 @@ def test_json_is_by_address_or_for_everybody(text, people, shared, doubts):
         (container(JSON_PART, MESSAGE_PART, MESSAGE_PART), "has one application/json part"),
         (container(JSON_PART, MESSAGE_PART, b"\r\na footer"), "has one application/json part"),
         (container(JSON_PART, b"", MESSAGE_PART), "has one application/json part"),
+        (
+            container(JSON_PART, MESSAGE_PART).replace(b"\r\n--b--", b"\r\n--b\r\n--b--"),
+            "has one application/json part",
+        ),
         (container(*[JSON_PART] * 50, MESSAGE_PART), "has more parts"),
         (container(JSON_PART, MESSAGE_PART, close=b""), "no closing boundary line"),
         (container(JSON_PART, MESSAGE_PART).replace(b"--b--", b"--b--x"), "no closing boundary line"),

@@ -1,4 +1,5 @@
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -116,6 +117,17 @@ def test_other_dates_are_refused_with_an_example(text):
 @given(st.integers(1, 4_000_000_000))
 def test_a_date_is_read_as_it_is_written(at):
     assert parse_date(datetime.fromtimestamp(at, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")) == at
+
+
+def test_the_zone_of_this_machine_does_not_matter(monkeypatch):
+    monkeypatch.setenv("TZ", "XXX+5")
+    time.tzset()
+    try:
+        assert parse_date("Fri, 14 Oct 2011 23:10:10 -0000") == 1318633810
+        assert parse_date("Fri, 14 Oct 2011 23:10:10 GMT") == 1318633810
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_scheduling_has_a_limit_and_the_past_is_now():
