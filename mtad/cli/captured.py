@@ -8,7 +8,7 @@ import click
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
 from mtad.cli.common import operator
-from mtad.cli.output import Output
+from mtad.cli.output import Output, say
 from mtad.cli.words import count, moment, plain
 
 
@@ -56,7 +56,7 @@ async def show(desk: Desk, out: Output, id_: str, raw: bool) -> None:
     """
     found = await desk.ask(Operations.captured_show, id_)
     if raw:
-        click.echo(found.content, nl=False)
+        say(found.content, nl=False)
         return
     text = found.content.decode("utf-8", "replace").replace("\r\n", "\n")
     if out.json:
@@ -71,7 +71,7 @@ async def show(desk: Desk, out: Output, id_: str, raw: bool) -> None:
         ]
     )
     out.line()
-    click.echo(plain(text, keep="\n\t"), nl=not text.endswith("\n"))
+    say(plain(text, keep="\n\t"), nl=not text.endswith("\n"))
 
 
 @captured.command()

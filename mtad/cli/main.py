@@ -1,7 +1,7 @@
 """Main: the command `mtad` with all that is under it.
 
 Room: cli. Called by mtad.__main__. Exit codes: 0 done; 1 it could not be done, one line on standard error says why;
-2 the command was not understood; 130 ended by Ctrl-C.
+2 the command was not understood; 130 ended by Ctrl-C; 141 nobody reads what it prints.
 """
 
 import click

@@ -3,6 +3,7 @@
 Room: cli. No markup is read from what is printed, and nothing in it can drive the terminal.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +15,21 @@ from rich.text import Text
 from mtad.api.codec import to_json
 from mtad.cli.words import plain
 
+UNREAD = 141  # the exit code of a program whose reader is gone, as `head` is after its lines: 128 + SIGPIPE
 _PIPE_WIDTH = 240  # columns of a table that goes to a file or another program
+
+
+def say(content: str | bytes, *, nl: bool = True) -> None:
+    """To standard output, at once. When nobody reads it any more, the command ends without a word.
+
+    Not by SIGPIPE itself: a daemon that goes away while it is asked must be told of, and its socket would raise it too.
+    """
+    try:
+        click.echo(content, nl=nl)
+    except BrokenPipeError:
+        # What is left in the buffer would be tried again at the exit, and complained about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(UNREAD) from None
 
 
 class Output:
@@ -25,15 +40,14 @@ class Output:
 
     def document(self, value: object) -> None:
         """One JSON document."""
-        click.echo(to_json(value, indent=True))
+        say(to_json(value, indent=True))
 
     def object(self, value: object) -> None:
         """One JSON object on a line of its own."""
-        click.echo(to_json(value))
-        sys.stdout.flush()
+        say(to_json(value))
 
     def line(self, text: str = "") -> None:
-        click.echo(plain(text))
+        say(plain(text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
         """empty: what is said when there are no rows."""
@@ -49,7 +63,7 @@ class Output:
         console = Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH, no_color=not terminal)
         with console.capture() as printed:
             console.print(table)
-        click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+        say("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Name and value, those without a value left out."""

@@ -13,7 +13,7 @@ import click
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
 from mtad.cli.common import INTERRUPTED, Problem, operator, problem_of
-from mtad.cli.output import Output
+from mtad.cli.output import Output, say
 from mtad.config import ConfigError, load, parse_listen
 
 _SET = click.option(
@@ -131,7 +131,7 @@ def check_config(file: Path, overrides: tuple[str, ...]) -> None:
         load(file, overrides)
     except ConfigError as error:
         raise Problem(str(error)) from None
-    click.echo(f"{file}: no mistakes")
+    say(f"{file}: no mistakes")
 
 
 @click.command()
