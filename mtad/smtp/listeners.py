@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mtad import log as logs
 from mtad.clock import Clock
-from mtad.config import ConfigError, SmtpConfig
+from mtad.config import ConfigError, SmtpConfig, parse_listen
 from mtad.smtp.limits import AuthFailures, Budget, Connections, Counters
 from mtad.smtp.policy import Policy
 from mtad.smtp.server import Door
@@ -80,10 +80,9 @@ class Listeners:
     async def start(self) -> None:
         """Open every door. Raises ConfigError naming the key when one cannot be; then none is left open."""
         config = self._config
-        if config.tls_certificate is not None:
-            self.reload_tls(config.tls_certificate, config.tls_key)
         try:
             self._open_sockets()
+            self.reload_tls(config.tls_certificate, config.tls_key)
             loop = asyncio.get_running_loop()
             for kind, sockets in self._sockets.items():
                 for sock in sockets:
@@ -106,24 +105,18 @@ class Listeners:
         """Clients connected now."""
         return len(self._shared.doors)
 
-    def reload_tls(self, certificate: Path, key: Path | None) -> None:
-        """Use this certificate for TLS that begins from now on.
+    def reload_tls(self, certificate: Path | None, key: Path | None) -> None:
+        """Use this certificate for TLS that begins from now on; None: offer TLS no more.
 
-        Raises ConfigError, and the old one stays in force. key None: it is in the certificate's file. A new context
-        each time: one that held a certificate of another kind (RSA, EC) before would go on offering that, too.
+        Raises ConfigError, and the old one stays in force. key None: it is in the certificate's file.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        for name, path in (("smtp.tls_certificate", certificate), ("smtp.tls_key", key)):
-            if path is not None and (problem := _unreadable(path)):
-                raise ConfigError(name, str(path), f"cannot be read: {problem}")
-        try:
-            context.load_cert_chain(certificate, key, password=_no_password)
-        except (ssl.SSLError, OSError, ValueError) as error:
-            right = f"must be a PEM certificate chain and the unencrypted key that belongs to it ({_ssl_words(error)})"
-            raise ConfigError("smtp.tls_certificate", str(certificate), right) from error
-        self._shared.tls = context
+        if certificate is not None:
+            self._shared.tls = _context(certificate, key)
+        elif self._sockets[Listener.SUBMISSIONS]:
+            right = "is needed by smtp.submissions; give a certificate, or set smtp.submissions = []"
+            raise ConfigError("smtp.tls_certificate", "", right)
+        else:
+            self._shared.tls = None
 
     async def stop(self, grace_s: float) -> None:
         """Close the doors; idle clients are told 421 at once, the others after their message; then cut what is left."""
@@ -168,9 +161,6 @@ class Listeners:
             if not opened:
                 for address in addresses:
                     opened.append(_bound(f"smtp.{kind}", address))
-        if self._sockets[Listener.SUBMISSIONS] and self._shared.tls is None:
-            right = "is needed by smtp.submissions; give a certificate, or set smtp.submissions = []"
-            raise ConfigError("smtp.tls_certificate", "", right)
 
     def _close_sockets(self) -> None:
         for server in self._servers:
@@ -180,21 +170,30 @@ class Listeners:
                 sock.close()
 
 
-def parse_host_port(key: str, text: str) -> tuple[str, int]:
-    """ "[::]:25" -> ("::", 25). Raises ConfigError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(key, text, 'must be "host:port" or "[address]:port"')
-    return host.removeprefix("[").removesuffix("]"), int(port)
+def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Raises ConfigError. A new context each time: one that held a certificate of another kind (RSA, EC) before would
+    go on offering that, too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    for name, path in (("smtp.tls_certificate", certificate), ("smtp.tls_key", key)):
+        if path is not None and (problem := _unreadable(path)):
+            raise ConfigError(name, str(path), f"cannot be read: {problem}")
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        right = f"must be a PEM certificate chain and the unencrypted key that belongs to it ({_ssl_words(error)})"
+        raise ConfigError("smtp.tls_certificate", str(certificate), right) from error
+    return context
 
 
 def _bound(key: str, text: str) -> socket.socket:
-    host, port = parse_host_port(key, text)
+    host, port = parse_listen(text)
     both = host == "::" and socket.has_dualstack_ipv6()
     if host == "::" and not both:
         host = "0.0.0.0"  # noqa: S104 - the machine has no IPv6, and all addresses were asked for
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, where = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:

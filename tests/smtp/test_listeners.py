@@ -9,7 +9,6 @@ import pytest
 import trustme
 
 from mtad.config import ConfigError
-from mtad.smtp.listeners import parse_host_port
 from mtad.smtp.session import Listener
 from tests.smtp.conftest import issue
 from tests.smtp.house import house
@@ -49,17 +48,6 @@ async def test_a_busy_port_is_one_clear_error_and_leaves_nothing_open():
             async with house(mx=(f"127.0.0.1:{free}",), submission=(f"127.0.0.1:{port}",)):
                 pass
         socket.create_server(("127.0.0.1", free)).close()
-
-
-@pytest.mark.parametrize("text", ["25", "localhost", "host:x", "host:70000", "host:-1", ""])
-def test_a_wrong_address_is_refused(text):
-    with pytest.raises(ConfigError, match="must be"):
-        parse_host_port("smtp.mx", text)
-
-
-def test_addresses_are_read():
-    assert parse_host_port("smtp.mx", "[::]:25") == ("::", 25)
-    assert parse_host_port("smtp.mx", "127.0.0.1:0") == ("127.0.0.1", 0)
 
 
 async def test_wrong_networks_are_refused():
@@ -126,6 +114,25 @@ async def test_a_new_certificate_serves_new_connections_and_a_bad_one_changes_no
                 one.listeners.reload_tls(*files)
         assert await served(one, context) == first
         assert (await before.ask("NOOP")).startswith("250 ")
+
+
+async def test_without_a_certificate_tls_is_offered_no_more(certificate):
+    async with house(certificate, submissions=()) as one:
+        before = await (await one.connect()).greeted()
+        assert "STARTTLS" in await before.ask("EHLO here.example")
+        one.listeners.reload_tls(None, None)
+        after = await (await one.connect()).greeted()
+        assert "STARTTLS" not in await after.ask("EHLO here.example")
+        one.listeners.reload_tls(*certificate)
+        again = await (await one.connect()).greeted()
+        assert "STARTTLS" in await again.ask("EHLO here.example")
+
+
+async def test_the_tls_port_keeps_its_certificate_as_long_as_it_is_open(certificate):
+    async with house(certificate) as one:
+        with pytest.raises(ConfigError, match=r"needed by smtp\.submissions"):
+            one.listeners.reload_tls(None, None)
+        assert (await (await (await one.connect()).greeted()).ask("STARTTLS")).startswith("220 ")
 
 
 async def test_key_and_certificate_may_be_one_file(certificate, tmp_path):
