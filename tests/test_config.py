@@ -17,6 +17,7 @@ from mtad.config import (
     QueueConfig,
     SmtpConfig,
     changed,
+    in_force,
     known_keys,
     load,
     parse,
@@ -379,3 +380,28 @@ def test_any_override_is_taken_or_refused_with_its_key(key, text):
     except ConfigError as problem:
         problems = problem.problems
     assert {one.key.partition(".")[0] for one in problems} <= {key.partition(".")[0]}
+
+
+def test_after_a_reload_what_is_in_force_is_the_old_with_what_a_running_daemon_takes_over():
+    old = parse('[queue]\ngive_up_after_s = 100\nretry_waits_s = [1]\n[smtp]\ntls_certificate = "c"\ntls_key = "k"\n')
+    new = parse(
+        'shaping_file = "s"\n[queue]\ngive_up_after_s = 200\nretry_waits_s = [2]\n[server]\nlog_level = "debug"\n'
+    )
+    held = in_force(old, new)
+    assert (held.queue.give_up_after_s, held.queue.retry_waits_s) == (100.0, (2.0,))
+    assert (held.smtp.tls_certificate, held.smtp.tls_key) == (None, None)
+    assert (held.server.log_level, str(held.shaping_file)) == ("debug", "s")
+    assert restart_needed(held, new) == restart_needed(old, new) == ("queue.give_up_after_s",)
+    assert changed(held, new) == ("queue.give_up_after_s",)
+
+
+def test_a_key_that_is_set_back_before_the_restart_needs_none():
+    first, second = parse("[store]\ncache_octets = 1\n"), parse("[store]\ncache_octets = 2\n")
+    held = in_force(first, second)
+    assert restart_needed(held, second) == ("store.cache_octets",)
+    assert restart_needed(in_force(held, first), first) == ()
+
+
+def test_message_memory_is_one_number_for_both_ways():
+    queue = QueueConfig(memory_octets=1_000_001)
+    assert (queue.incoming_octets, queue.outgoing_octets) == (500_000, 500_001)

@@ -5,7 +5,7 @@ the `--set section.key=value` overrides of the command line. A wrong value is a 
 what would be right.
 """
 
-from mtad.config.change import changed, restart_needed
+from mtad.config.change import changed, in_force, restart_needed
 from mtad.config.checks import IPNetwork, parse_listen, parse_networks
 from mtad.config.error import ConfigError, ConfigErrors, Value
 from mtad.config.reader import known_keys, load, parse
@@ -40,6 +40,7 @@ __all__ = [
     "Value",
     "WebhookConfig",
     "changed",
+    "in_force",
     "known_keys",
     "load",
     "parse",

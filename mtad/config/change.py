@@ -1,4 +1,7 @@
-"""Change: which of the keys that differ between two configurations take effect only after a restart."""
+"""Change: what a reload takes over of a new configuration, and what waits for a restart."""
+
+from dataclasses import replace
+from typing import Any
 
 from mtad.config.reader import known_keys
 from mtad.config.sections import Config
@@ -18,13 +21,26 @@ RELOADED = frozenset(
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
-    """The changed keys that wait for a restart: ("smtp.mx", "store.cache_octets"). Empty: a reload does it all."""
+    """The changed keys that wait for a restart: ("smtp.mx", "store.cache_octets"). Empty: a reload does it all.
+
+    old: what is in force, which after a reload is in_force() of what was before.
+    """
     return tuple(key for key in changed(old, new) if key not in RELOADED)
 
 
 def changed(old: Config, new: Config) -> tuple[str, ...]:
     """Every key whose value differs, in the file's order."""
     return tuple(key for key in known_keys() if _value(old, key) != _value(new, key))
+
+
+def in_force(old: Config, new: Config) -> Config:
+    """What holds after a reload: `old`, with the keys that a running daemon takes over as `new` has them."""
+    taken: dict[str, dict[str, Any]] = {}
+    for name in RELOADED:
+        section, _, key = name.rpartition(".")
+        taken.setdefault(section, {})[key] = _value(new, name)
+    top = taken.pop("", {})
+    return replace(old, **top, **{name: replace(getattr(old, name), **values) for name, values in taken.items()})
 
 
 def _value(config: Config, name: str) -> object:

@@ -151,10 +151,8 @@ class StoreConfig(Section):
     inline_octets: Octets = 65_536  # bodies up to this size are rows, larger ones go to spool files
     min_free_octets: Octets = 268_435_456  # less free disk: 452 4.3.1
     cache_octets: Octets = 16_777_216
-    busy_timeout_s: Seconds = 10.0
     events_keep_s: Seconds = 30 * 86_400.0
     counters_keep_s: Seconds = 183 * 86_400.0
-    messages_keep_s: Seconds = 30 * 86_400.0
     captured_keep_s: Seconds = 7 * 86_400.0
 
 
@@ -168,8 +166,17 @@ class QueueConfig(Section):
     connections: Count = 500  # outgoing, all sites together
     window_per_site: Count = 500  # recipients of one site held in memory
     window: Count = 10_000  # all sites together
-    memory_octets: Annotated[int, between(1, 1 << 50)] = 134_217_728  # message bytes in memory, incoming and outgoing
+    memory_octets: Annotated[int, between(2, 1 << 50)] = 268_435_456  # message bytes in memory, incoming and outgoing
     paused: bool = False
+
+    @property
+    def incoming_octets(self) -> int:
+        """Of memory_octets. The halves do not borrow: a full queue must not shut the doors, nor a flood the queue."""
+        return self.memory_octets // 2
+
+    @property
+    def outgoing_octets(self) -> int:
+        return self.memory_octets - self.incoming_octets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
