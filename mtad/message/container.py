@@ -13,16 +13,13 @@ from mtad.mail.options import Variables
 from mtad.mail.reply import Reply
 from mtad.message.control import Control, Fault, read_control
 from mtad.message.headers import CRLF, HeaderBlock, scan
+from mtad.message.mime import content_type
 from mtad.message.values import MAX_RECIPIENT_JSON, BadValue, by_address, joined, parse_object
 
 _MAX_BOUNDARY = 200  # octets; RFC 2046 §5.1.1 has 70
 _MAX_PARTS = 10
 _MAX_CANDIDATES = 10_000  # lines that begin as a boundary does
-_MAX_TYPE = 2000  # octets of a Content-Type that are read
 
-_KIND = re.compile(rb"[ \t]*([\w.+-]{1,127})[ \t]*/[ \t]*([\w.+-]{1,127})")
-_PARAMETER = re.compile(rb';[ \t]*+([^\s=;"]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
-_QUOTED_PAIR = re.compile(rb"\\(.)")
 _LINE_END = re.compile(rb"[ \t]*+(?:\r\n|\Z)")
 _MULTIPART = b"multipart/mailgun-variables"
 _JSON = b"application/json"
@@ -75,8 +72,8 @@ def unwrap(content: bytes, block: HeaderBlock) -> Unwrapped | None:
     if _is_container(inside):
         raise BadContainer("There is a variables container within the variables container; send one at a time")
     if people is None:
-        return Unwrapped(inner, inside, block, {}, said, _doubts(said))
-    return Unwrapped(inner, inside, block, people, {})
+        return Unwrapped(inside.content, inside, block, {}, said, _doubts(said))
+    return Unwrapped(inside.content, inside, block, people, {})
 
 
 def _is_container(block: HeaderBlock) -> bool:
@@ -86,8 +83,7 @@ def _is_container(block: HeaderBlock) -> bool:
 
 def _kind(block: HeaderBlock) -> bytes:
     """ "application/json" in lower case; text/plain when nothing is said (RFC 2045 §5.2)."""
-    found = _KIND.match((block.first(b"content-type") or b"text/plain")[:_MAX_TYPE])
-    return b"%b/%b" % (found[1].lower(), found[2].lower()) if found else b""
+    return content_type(block.first(b"content-type") or b"text/plain")[0]
 
 
 def _parts_of(content: bytes, block: HeaderBlock) -> tuple[HeaderBlock, HeaderBlock]:
@@ -104,12 +100,11 @@ def _parts_of(content: bytes, block: HeaderBlock) -> tuple[HeaderBlock, HeaderBl
 
 
 def _boundary(block: HeaderBlock) -> bytes:
-    for name, quoted, plain in _PARAMETER.findall((block.first(b"content-type") or b"")[:_MAX_TYPE]):
-        if name.lower() == b"boundary":
-            boundary: bytes = (_QUOTED_PAIR.sub(rb"\1", quoted) or plain).rstrip(b" \t")
-            if 0 < len(boundary) <= _MAX_BOUNDARY:
-                return boundary
-    raise BadContainer("The Content-Type of the variables container has no usable boundary parameter")
+    parameters = content_type(block.first(b"content-type") or b"")[1]
+    boundary = parameters.get(b"boundary", b"").rstrip(b" \t")
+    if not 0 < len(boundary) <= _MAX_BOUNDARY:
+        raise BadContainer("The Content-Type of the variables container has no usable boundary parameter")
+    return boundary
 
 
 def _split(content: bytes, start: int, boundary: bytes) -> list[bytes]:
