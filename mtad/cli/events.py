@@ -10,7 +10,6 @@ import click
 
 from mtad.api.base import Impossible
 from mtad.api.control import Desk
-from mtad.api.events_json import event_json
 from mtad.api.journal_operations import EVENT_WORDS, MAX_EVENTS
 from mtad.api.operations import Operations
 from mtad.api.results import MessageView, Timeline
@@ -19,6 +18,7 @@ from mtad.cli.common import CLOCK, Moment, operator
 from mtad.cli.output import Output
 from mtad.cli.words import count, moment, size, span
 from mtad.mail.event import Event, EventType
+from mtad.webhooks.event_json import event_json
 
 
 @click.command()

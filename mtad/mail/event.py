@@ -3,9 +3,11 @@
 Room: mail. Pure. Source: the event shapes of the HTTP API (docs/events.rst).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
+
+from mtad.mail.options import Options
 
 
 class EventType(IntEnum):
@@ -74,7 +76,10 @@ INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the journal with what its message and recipient rows add. detail: this event's own JSON members."""
+    """A row of the journal with what its message and recipient rows add. detail: this event's own JSON members.
+
+    options: what the sender asked for, None: nothing. personal: of a recipient who got his own copy.
+    """
 
     id: int
     type: EventType
@@ -86,3 +91,5 @@ class Event:
     size: int
     about: dict[str, Any]
     detail: dict[str, Any]
+    options: Options | None = None
+    personal: dict[str, Any] = field(default_factory=dict)

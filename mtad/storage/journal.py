@@ -4,7 +4,7 @@ Room: storage. May import: mail. Rows are written in the transactions of outgoin
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ import orjson
 
 from mtad.mail.event import INTERNAL, Event, EventType
 from mtad.mail.ids import floor_at, made_at, queue_id
+from mtad.mail.options import options_from_json
 from mtad.storage.database import insert_rows
 from mtad.storage.record import EventRow
 
 _SELECT = """
     SELECT e.id, e.type, ifnull(d.name, ''), e.message_id, ifnull(r.address, ''), ifnull(m.reverse_path, ''),
-           ifnull(m.size, 0), m.about, e.detail
+           ifnull(m.size, 0), m.about, e.detail, m.options, r.personal
     FROM events AS e LEFT JOIN domains AS d ON d.id = e.domain_id
     LEFT JOIN messages AS m ON m.id = e.message_id LEFT JOIN recipients AS r ON r.id = e.recipient_id
 """
@@ -46,6 +47,8 @@ def _event(row: tuple[Any, ...]) -> Event:
         size=row[6],
         about=orjson.loads(row[7]) if row[7] else detail.get("about", {}),
         detail=detail,
+        options=options_from_json(row[9]) if row[9] else None,
+        personal=orjson.loads(row[10]) if row[10] else {},
     )
 
 
@@ -80,11 +83,19 @@ def after(connection: sqlite3.Connection, wanted: EventFilter, last: int, limit:
     return [_event(row) for row in rows]
 
 
+def by_ids(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Event]:
+    """Those of them that are still there."""
+    wanted = orjson.dumps(list(ids)).decode()
+    rows = connection.execute(f"{_SELECT} WHERE e.id IN (SELECT value FROM json_each(?))", (wanted,))
+    return {row[0]: _event(row) for row in rows}
+
+
 def newest_id(connection: sqlite3.Connection) -> int:
     """The largest id in the store, of any kind: new ones must be above it."""
     [number] = connection.execute(
         "SELECT max(ifnull((SELECT max(id) FROM events), 0), ifnull((SELECT max(id) FROM messages), 0),"
-        " ifnull((SELECT max(id) FROM recipients), 0), ifnull((SELECT max(id) FROM captured), 0))"
+        " ifnull((SELECT max(id) FROM recipients), 0), ifnull((SELECT max(id) FROM captured), 0),"
+        " ifnull((SELECT max(id) FROM outbox), 0), ifnull((SELECT max(id) FROM outbox_attempts), 0))"
     ).fetchone()
     return int(number)
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from mtad.api.events_json import event_json
 from mtad.mail.event import Event, EventType
 from mtad.mail.ids import IdSource, event_id
+from mtad.mail.options import Options
+from mtad.webhooks.event_json import event_json
 
 ABOUT = {
     "message-id": "<m1@ours.example>",
@@ -126,9 +127,10 @@ def test_scheduled_for_is_whole_seconds_and_there_only_when_scheduled():
 def test_a_bare_event_still_has_the_types_that_strict_readers_want(kind):
     made = event_json(replace(ACCEPTED, type=kind, about={}, detail={}, recipient="", reverse_path=""))
     orjson.dumps(made)
-    assert made["tags"] == made["campaigns"] == made["message"]["attachments"] == []
+    assert made["tags"] == made["campaigns"] == made["message"].get("attachments", []) == []
     assert made["user-variables"] == {}
-    assert isinstance(made["message"]["size"], int)
+    assert isinstance(made["message"].get("size", 0), int)
+    assert made["message"]["headers"]["message-id"] == ""
     if "delivery-status" in made:
         assert made["delivery-status"] == {"code": 0, "message": "", "description": ""}
 
@@ -137,3 +139,69 @@ def test_null_texts_of_a_status_become_empty_ones():
     detail = {"delivery-status": {"code": None, "message": None, "description": None}}
     made = event_json(replace(DELIVERED, detail=detail))
     assert made["delivery-status"] == {"code": 0, "message": "", "description": ""}
+
+
+OPTIONS = Options(
+    tags=("News", "welcome"),
+    campaigns=("c1",),
+    variables={"id": 7, "who": "%recipient.name% %recipient.unknown%", "deep": [{"x": "%recipient.name%"}]},
+    recipient_variables={},
+    shared_variables={"name": "friend"},
+    template="hello",
+    template_version="v2",
+)
+WEB = {
+    "ip": "198.51.100.4",
+    "geolocation": {"country": "DE", "city": "Ulm"},
+    "client-info": {"client-type": "browser", "client-name": "Firefox", "user-agent": "Mozilla/5.0", "bot": ""},
+    "url": "https://x.example/?a=1",
+}
+
+
+def test_what_the_sender_asked_for_is_in_every_event_of_the_message():
+    made = event_json(replace(DELIVERED, options=OPTIONS, personal={"variables": {"name": "Bob"}}))
+    assert made["tags"] == ["News", "welcome"]
+    assert made["campaigns"] == [{"id": "c1", "name": "c1"}]
+    assert made["user-variables"] == {"id": 7, "who": "Bob %recipient.unknown%", "deep": [{"x": "Bob"}]}
+    assert made["template"] == {"name": "hello", "version": "v2"}
+
+
+def test_who_has_no_variable_of_his_own_gets_that_of_all():
+    assert event_json(replace(DELIVERED, options=OPTIONS))["user-variables"]["deep"] == [{"x": "friend"}]
+
+
+def test_a_message_that_is_no_batch_keeps_its_variables_as_they_are_written():
+    options = Options(variables={"who": "%recipient.name%"})
+    assert event_json(replace(DELIVERED, options=options))["user-variables"] == {"who": "%recipient.name%"}
+
+
+def test_a_click_tells_where_and_with_what_and_little_of_the_message():
+    made = event_json(replace(ACCEPTED, type=EventType.CLICKED, detail=WEB))
+    assert made["message"] == {"headers": {"message-id": "m1@ours.example"}}
+    assert made["geolocation"] == {"country": "DE", "region": "Unknown", "city": "Ulm"}
+    assert made["client-info"]["device-type"] == "unknown"
+    assert made["url"] == "https://x.example/?a=1"
+    assert "envelope" not in made
+    assert "flags" not in made
+
+
+def test_leaving_the_whole_domain_has_a_star_for_tags():
+    left = replace(ACCEPTED, type=EventType.UNSUBSCRIBED, options=OPTIONS, detail={**WEB, "tags": ["*"]})
+    assert event_json(left)["tags"] == ["*"]
+
+
+def test_a_late_bounce_is_a_permanent_failure_that_says_so():
+    status = {"code": 550, "message": "no such user"}
+    made = event_json(replace(ACCEPTED, type=EventType.FAILED_LATE, detail={"delivery-status": status}))
+    assert (made["event"], made["severity"], made["log-level"]) == ("failed", "permanent", "error")
+    assert made["flags"]["is-delayed-bounce"] is True
+    assert made["delivery-status"]["code"] == 550
+
+
+def test_attachments_storage_and_routes_are_told():
+    about = {**ABOUT, "attachments": [{"filename": "a.pdf", "content-type": "application/pdf", "size": 9, "x": 1}]}
+    detail = {"storage": {"url": "https://x.example/s", "key": "k"}, "routes": [{"id": "r"}]}
+    made = event_json(replace(ACCEPTED, about=about, detail=detail))
+    assert made["message"]["attachments"] == [{"filename": "a.pdf", "content-type": "application/pdf", "size": 9}]
+    assert made["storage"]["key"] == "k"
+    assert made["routes"] == [{"id": "r"}]
