@@ -17,6 +17,7 @@ from mtad.message.variables import VARIABLE_OCTETS, Filling, usable
 
 _MAX_LINE = 998  # octets, RFC 5322 §2.1.1
 _CHARSET = re.compile(rb"(;[ \t\r\n]*charset[ \t]*=[ \t]*)(?:\"(?:[^\"\\]|\\.)*+\"|[^;\s]*+)", re.IGNORECASE)
+_ARMOUR = re.compile(rb"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE)  # RFC 9580 §6.2: sealed text
 _BYTE_ORDERS = {
     "utf-16": ((codecs.BOM_UTF16_LE, "utf-16-le"), (b"", "utf-16-be")),
     "utf-32": ((codecs.BOM_UTF32_LE, "utf-32-le"), (b"", "utf-32-be")),
@@ -57,7 +58,10 @@ class Reading:
 
 
 def read(content: bytes, part: TextPart, keys: bool) -> Reading | None:
-    """None: a text that cannot be read, so must be left as it is. keys: recipient.* are variables."""
+    """None: a text that cannot be read, or is signed or encrypted in itself, so must be left as it is.
+
+    keys: recipient.* are variables.
+    """
     raw, written, codec, moved = content[part.body_start : part.end], None, "", False
     octets: bytes | None = raw
     if part.coding is Coding.BASE64:
@@ -65,7 +69,7 @@ def read(content: bytes, part: TextPart, keys: bool) -> Reading | None:
     elif part.coding is Coding.QUOTED_PRINTABLE:
         written = Quoted(raw)
         octets = written.octets
-    if octets is None:
+    if octets is None or _ARMOUR.search(octets):
         return None
     charset = part.charset
     if charset is not None and not charset.direct:

@@ -17,19 +17,26 @@ from mtad.message.variables import Unfillable
 MAX_FIELD = 262_144  # octets of one field as written
 _MAX_LINE = 998
 _FOLD_AT = 76
+_LONGEST_NAME = 29  # "Disposition-Notification-To: "
 _MAX_WORD = 900  # octets without white space that are written as they are
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 _WIDE = re.compile(r" {60,}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 §5 (3)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|\((?:[^()\\]|\\.)*+\)?|<[^<>]*+>?|[,;:]|[^"(<,;:]++', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|\((?:[^()\\]|\\.)*+\)?|<[^<>]*+>?|[,;:)]|[^"()<,;:]++', re.DOTALL)
+_END = ",,"  # stands behind the last token of a list
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"?', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 def clean(text: str) -> str:
-    """Without line ends and other controls; tabs are spaces. "a\r\nb" is "ab": line breaks in values are removed."""
+    """Without line ends and other controls; tabs are spaces. "a\r\nb" is "ab": line breaks in values are removed.
+
+    Raises Unfillable for a text that no field could hold.
+    """
+    if len(text) > MAX_FIELD:
+        raise Unfillable("a field is too long with its variables filled in")
     return _CONTROLS.sub("", text.replace("\n", "")).replace("\t", " ")
 
 
@@ -39,7 +46,7 @@ def unstructured(name: bytes, text: str) -> bytes:
     odd = [at for at, word in enumerate(words) if not word.isascii() or "=?" in word or len(word) > _MAX_WORD]
     if odd:
         first, last = odd[0], odd[-1] + 1
-        words[first:last] = encoded_words(" ".join(words[first:last]))
+        words[first:last] = encoded_words(" ".join(words[first:last]), 0 if first else len(name) + 2)
     return folded(name, words)
 
 
@@ -77,19 +84,20 @@ def folded(name: bytes, words: Sequence[str]) -> bytes:
     return whole
 
 
-def encoded_words(text: str) -> list[str]:
-    """RFC 2047: UTF-8, none longer than 75, no character split."""
+def encoded_words(text: str, used: int) -> list[str]:
+    """RFC 2047: UTF-8, none longer than 75, no character split. used: octets before them on their first line."""
     words: list[str] = []
     some: list[bytes] = []
     size = 0
     plain = sum(character.isascii() and ord(character) in _Q_SAFE for character in text)
-    write, limit = (_q_word, 62) if plain * 2 > len(text) else (_b_word, 45)
+    write, most = (_q_word, 62) if plain * 2 > len(text) else (_b_word, 45)
+    limit = max(most - used, 9)
     for character in text:
         octets = character.encode("utf-8", "replace")
         width = len(octets) if write is _b_word or octets[0] in _Q_SAFE or octets == b" " else 3 * len(octets)
         if size + width > limit:
             words.append(write(b"".join(some)))
-            some, size = [], 0
+            some, size, limit = [], 0, most
         some.append(octets)
         size += width
     return [*words, write(b"".join(some))]
@@ -110,15 +118,17 @@ def phrase(text: str) -> str:
     if _ATOMS.fullmatch(text) and "=?" not in text and len(text) < _MAX_WORD:
         return text
     if not text.isascii() or "=?" in text or len(text) >= _MAX_WORD:
-        return " ".join(encoded_words(text))
+        return " ".join(encoded_words(text, _LONGEST_NAME))
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if text else ""
 
 
-def mailbox(name: str, address: str) -> str | None:
-    """ "Bob <bob@example.org>"; None when `address` is none."""
+def mailbox(name: str, address: str, utf8: bool) -> str | None:
+    """ "Bob <bob@example.org>"; None when `address` is none. utf8: it may be one of RFC 6532."""
     try:
         parsed = str(parse_address(address.strip()))
     except BadAddress:
+        return None
+    if not utf8 and not parsed.isascii():
         return None
     if any(character.isspace() or not character.isprintable() for character in parsed if character != " "):
         return None
@@ -145,19 +155,25 @@ def entries(value: str) -> list[Entry]:
     found: list[Entry] = []
     raw = words = comment = ""
     angle: str | None = None
-    for token in [*_TOKEN.findall(value), ","]:
+    depth = 0  # of comments within comments
+    for token in [*_TOKEN.findall(value), _END]:
         head = token[0]
-        if head in ",;":
+        if head in ",;" and (not depth or token is _END):
             entry = _entry(raw.strip(), words.strip(), angle, comment)
             if entry is not None:
                 found.append(entry)
             raw, words, comment, angle = "", "", "", None
             continue
         raw += token
-        if head == "<":
+        if head == "(":
+            depth += token[-1] != ")"
+            comment = comment or token[1:].removesuffix(")").strip()
+        elif head == ")":
+            depth = max(0, depth - 1)
+        elif depth:
+            continue
+        elif head == "<":
             angle = token.strip("<> \t")
-        elif head == "(":
-            comment = token[1:].removesuffix(")")
         elif head == ":":
             raw, words = "", ""
         else:

@@ -12,7 +12,7 @@ from mtad.message import fields
 from mtad.message.fields import display, entries, group, mailbox
 from mtad.message.headers import MAX_TEXT, decode, value_of
 from mtad.message.slots import Pieces, Value, fill, pieces, varies
-from mtad.message.variables import VARIABLE, Filling, usable
+from mtad.message.variables import VARIABLE, Filling, Unfillable, usable
 
 _ADDRESSES = frozenset(
     {b"from", b"to", b"cc", b"reply-to", b"sender", b"resent-from", b"resent-to", b"resent-cc", b"resent-sender"}
@@ -38,12 +38,14 @@ def may_vary(raw: bytes) -> bool:
 
 def compile_field(name: bytes, raw: bytes, keys: bool) -> Field | None:
     """None: nothing in this field varies. name in lower case. keys: recipient.* are variables."""
-    if not may_vary(raw) or _NEVER.match(name) or len(raw) > MAX_TEXT:
+    if not may_vary(raw) or _NEVER.match(name):
         return None
-    shown, value = raw[: raw.index(b":")], _unfolded(raw)
+    shown, value = raw[: raw.index(b":")].rstrip(), _unfolded(raw)
     if name in _ADDRESSES:
         found = AddressField(shown, raw, value, keys)
         return found if found.varies else None
+    if len(value) > MAX_TEXT:
+        return None
     cut = pieces(decode(value.encode("utf-8", "surrogateescape")), keys)
     return TextField(shown, raw, cut, name in _IDENTIFIERS or name.startswith(b"list-")) if varies(cut) else None
 
@@ -98,10 +100,11 @@ class _Entry:
     def write(self, filling: Filling) -> list[str]:
         """Whole mailboxes: more than one when a variable stands for several."""
         name, _ = fill(self.name, filling)
+        utf8 = not filling.person.address.isascii()  # else the message may go where such a field may not
         if not self.alone:
             address = fill(self.address, filling)[0]
-            return [mailbox(name, address) or group(f"{name} {address}".strip())]
-        found = [mailbox(display(entry.phrase), entry.address) for entry in entries(fields.clean(name))]
+            return [mailbox(name, address, utf8) or group(f"{name} {address}".strip())]
+        found = [mailbox(display(entry.phrase), entry.address, utf8) for entry in entries(fields.clean(name))]
         return [one for one in found if one is not None] or [group(name)]
 
 
@@ -123,8 +126,13 @@ class AddressField:
         if all(one.text(filling) is None for one in values):
             return self._raw
         written: list[str] = []
+        size = 0
         for entry in self._entries:
-            written += entry.write(filling) if entry.varies or not entry.raw.isascii() else [entry.raw]
+            some = entry.write(filling) if entry.varies or not entry.raw.isascii() else [entry.raw]
+            written += some
+            size += sum(map(len, some))
+            if size > fields.MAX_FIELD:
+                raise Unfillable("a list of addresses is too long with its variables filled in")
         return fields.addresses(self._name, written)
 
 
@@ -167,7 +175,7 @@ class ToField:
             written = own.write(filling)
         else:
             written = []
-        return fields.addresses(b"To", written or [mailbox(person.name, person.address) or group(person.name)])
+        return fields.addresses(b"To", written or [mailbox(person.name, person.address, True) or group(person.name)])
 
 
 def _fixed(entry: _Entry) -> str:

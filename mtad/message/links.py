@@ -109,10 +109,16 @@ def scan_text(text: bytes) -> list[tuple[int, int]]:
         start, end = match.span()
         if _GOES_ON.match(text, end) or not _HOST.match(text, start):
             continue
-        end = _trimmed(text, start, min(end, start + MAX_URL + 1))
+        end = _trimmed(text, start, _within_brackets(text, start, min(end, start + MAX_URL + 1)))
         if end - start <= MAX_URL:
             found.append((start, end))
     return found
+
+
+def _within_brackets(text: bytes, start: int, end: int) -> int:
+    """Where a "]" closes what was opened before the URL: "[https://a.example](b)"."""
+    close = text.find(b"]", start, end)
+    return close if close >= 0 and text.find(b"[", start, close) < 0 else end
 
 
 def _trimmed(text: bytes, start: int, end: int) -> int:
@@ -131,10 +137,10 @@ def _trimmed(text: bytes, start: int, end: int) -> int:
 
 
 def href_target(value: str) -> str:
-    """The URL that a browser reads from an href's source: references decoded, stray white space dropped."""
+    """The URL that a browser reads from an href's source: references decoded, white space dropped or encoded."""
     if "&" in value:
         value = _REFERENCE.sub(_referred, value)
-    return value.strip(_EDGES).translate(_BREAKS)
+    return value.strip(_EDGES).translate(_BREAKS).replace(" ", "%20")
 
 
 def _referred(found: re.Match[str]) -> str:

@@ -260,6 +260,13 @@ def test_a_message_without_mime_says_so_when_it_becomes_utf8():
     assert body_of(made) == "Dear Zoé\r\n"
 
 
+def test_text_in_pgp_armour_is_left_alone():
+    armoured = (
+        b"Hi\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA256\r\n\r\n%recipient_email% http://x.example/\r\n"
+    )
+    assert compile(plain(armoured, b""), Plan(clicks=Clicks.YES, footer_text="x")).static
+
+
 def test_growth_is_bounded_by_a_typed_error():
     with pytest.raises(Unfillable, match="too large"):
         fill(plain(b"%recipient.big%\r\n" * 1000), Plan(via_list=True), {"big": "x" * 100_000})
@@ -345,7 +352,8 @@ def test_a_link_with_a_variable_is_filled_and_then_wrapped():
     content = html(b'<a href="http://x.example/?n=%recipient.n%&amp;m=1">x</a>', b"")
     plan = Plan(clicks=Clicks.YES, via_list=True)
     assert body_of(fill(content, plan, {"n": "é"})) == f'<a href="{click("http://x.example/?n=é&m=1")}">x</a>'
-    assert body_of(fill(content, plan, {"n": "a b"})) == '<a href="http://x.example/?n=a b&amp;m=1">x</a>'
+    assert body_of(fill(content, plan, {"n": "a b"})) == f'<a href="{click("http://x.example/?n=a%20b&m=1")}">x</a>'
+    assert body_of(fill(content, plan, {"n": "<b>"})) == '<a href="http://x.example/?n=<b>&amp;m=1">x</a>'
 
 
 def test_what_is_too_deep_or_too_many_is_left_as_it_is():
