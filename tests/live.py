@@ -243,6 +243,7 @@ class Sink:
     """An SMTP host that says 250 to everything, in a thread of its own.
 
     taken: (Message-ID field, recipient) -> how often its final dot was answered. last: message id -> content.
+    sessions: how many there were.
     """
 
     pipelining: bool = True
@@ -250,6 +251,7 @@ class Sink:
     taken: Counter[tuple[str, str]] = field(default_factory=Counter)
     last: dict[str, bytes] = field(default_factory=dict)
     port: int = 0
+    sessions: int = 0
 
     def __enter__(self) -> Self:
         started = threading.Event()
@@ -301,6 +303,7 @@ class Sink:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         recipients: list[str] = []
+        self.sessions += 1
         writer.write(b"220 sink.example ESMTP\r\n")
         while line := await reader.readline():
             verb = line[:4].upper()
