@@ -11,9 +11,9 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,13 +24,13 @@ from mtad import log as log_module
 from mtad.api.control import serve_control
 from mtad.api.lock import hold
 from mtad.api.operations import Operations
-from mtad.api.ops import Snapshots, ops_app
 from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
 from mtad.storage import upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
+from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
 log = log_module.get("daemon")
 
@@ -88,7 +88,7 @@ async def run(
                 await house.build()
                 await _Life(house, reload).live(on_ready, prepare)
             finally:
-                house.spool.close()
+                house.close()
                 executor.shutdown(wait=False, cancel_futures=True)
                 database.writer.stop()
                 await writing
@@ -107,35 +107,48 @@ class _Life:
         on_ready: Callable[[Ready], Awaitable[None]],
         prepare: Callable[[Operations], Awaitable[None]] | None,
     ) -> None:
+        house = self.house
         if prepare is not None:
-            await prepare(self.house.operations)
-        with self._signals():
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(self.house.runner.run(), name="runner")
-                watchers = [
-                    tasks.create_task(self._watch(), name="watch"),
-                    tasks.create_task(self._retain(), name="retention"),
-                ]
-                try:
-                    await self._open_doors(on_ready)
-                finally:
-                    for watcher in watchers:
-                        watcher.cancel()
-                    self.house.runner.stop()
-                    await self._wind_up(running)
-        log.info("stopped", accepted=self.house.submit.accepted, delivered=self.house.settler.tally.delivered)
+            await prepare(house.operations)
+        # The HTTP port opens first: links in what the queue sends may lead to it.
+        async with self._poster() as poster, self._http() as http:
+            house.build_sender(poster)
+            with self._signals():
+                async with asyncio.TaskGroup() as tasks:
+                    running = tasks.create_task(house.runner.run(), name="runner")
+                    posting = tasks.create_task(house.sender.run(), name="sender")
+                    visits = tasks.create_task(house.visits.run(), name="visits")
+                    watchers = [
+                        tasks.create_task(house.suppressed.run(), name="suppressions"),
+                        tasks.create_task(self._watch(), name="watch"),
+                        tasks.create_task(self._retain(), name="retention"),
+                    ]
+                    try:
+                        await self._open_doors(on_ready, http)
+                    finally:
+                        for watcher in watchers:
+                            watcher.cancel()
+                        house.runner.stop()
+                        house.sender.stop()
+                        await self._wind_up(running, posting)
+                        house.visits.stop()
+                        await asyncio.wait({visits})
+        log.info("stopped", accepted=house.submit.accepted, delivered=house.settler.tally.delivered)
 
-    async def _open_doors(self, on_ready: Callable[[Ready], Awaitable[None]]) -> None:
-        config = self.config
+    def _poster(self) -> AbstractAsyncContextManager[Poster]:
+        return open_poster(self.house.webhook_config(), self.clock, system_lookup)
+
+    async def _open_doors(self, on_ready: Callable[[Ready], Awaitable[None]], http: tuple[str, ...]) -> None:
+        config, listeners = self.config, self.house.listeners
         try:
-            await self.house.listeners.start()
-            async with self._http() as http, serve_control(config.server.data_dir, self.house.operations):
+            await listeners.start()
+            async with serve_control(config.server.data_dir, self.house.operations):
                 await on_ready(
                     Ready(
                         self.house.operations,
-                        tuple(self.house.listeners.addresses(Listener.MX)),
-                        tuple(self.house.listeners.addresses(Listener.SUBMISSION)),
-                        tuple(self.house.listeners.addresses(Listener.SUBMISSIONS)),
+                        tuple(listeners.addresses(Listener.MX)),
+                        tuple(listeners.addresses(Listener.SUBMISSION)),
+                        tuple(listeners.addresses(Listener.SUBMISSIONS)),
                         http,
                     )
                 )
@@ -143,15 +156,17 @@ class _Life:
                 notify_systemd("STOPPING=1")
                 log.info("stopping", grace_s=config.server.grace_s)
         finally:
-            await self.house.listeners.stop(config.server.grace_s)
+            await listeners.stop(config.server.grace_s)
 
-    async def _wind_up(self, running: "asyncio.Task[None]") -> None:
+    async def _wind_up(self, *running: "asyncio.Task[None]") -> None:
         """Transactions under way may end within the grace time; then they are cut and their outcome is unknown."""
-        done, _ = await asyncio.wait({running}, timeout=self.config.server.grace_s)
-        if not done:
-            log.warning("grace-over", connections=self.house.runner.connections)
-            running.cancel()
-            await asyncio.wait({running})
+        _, left = await asyncio.wait(running, timeout=self.config.server.grace_s)
+        if left:
+            log.warning("grace-over", connections=self.house.runner.connections, posts=self.house.sender.at_once)
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+        await self.house.receive.finish()
         await self.house.notifier.finish()
         await self.house.warm_ups.save()
 
@@ -202,24 +217,16 @@ class _Life:
 
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[tuple[str, ...]]:
-        app = ops_app(self.house.gauges(), Snapshots(self.database, self.clock))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
-        await runner.setup()
-        try:
-            addresses = []
-            for text in self.config.http.listen:
-                host, port = parse_listen(text)
-                try:
-                    await web.TCPSite(runner, host, port).start()
-                except OSError as error:
-                    right = f"cannot be listened on: {error.strerror or error}; another program may have it"
-                    raise ConfigError("http.listen", text, right) from None
-            for name in runner.addresses:
-                host, port = name[0], name[1]
-                addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-            yield tuple(addresses)
-        finally:
-            await runner.cleanup()
+        """Where it listens, the public listeners behind the others."""
+        config = self.config.http
+        async with (
+            _served(self.house.http_app(), "http.listen", config.listen) as found,
+            _served(self.house.pages.app(), "http.public_listen", config.public_listen) as public,
+        ):
+            first = (public or found)[:1]
+            if first:
+                await self.house.listening(parse_listen(first[0])[1])
+            yield found
 
     # --- signals ---
 
@@ -252,6 +259,25 @@ class _Life:
             log_module.start(config.server.log_level)
             log.info("reloaded", restart_needed=",".join(waiting) or None)
         notify_systemd("READY=1")
+
+
+@asynccontextmanager
+async def _served(app: web.Application, key: str, listen: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
+    """key: of the configuration, for what cannot be listened on. Raises ConfigError."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    try:
+        for text in listen:
+            host, port = parse_listen(text)
+            try:
+                await web.TCPSite(runner, host, port).start()
+            except OSError as error:
+                right = f"cannot be listened on: {error.strerror or error}; another program may have it"
+                raise ConfigError(key, text, right) from None
+        addresses = [(name[0], name[1]) for name in runner.addresses]
+        yield tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses)
+    finally:
+        await runner.cleanup()
 
 
 def _touch(connection: sqlite3.Connection) -> None:

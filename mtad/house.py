@@ -14,12 +14,16 @@ from concurrent.futures import Executor
 from importlib import resources
 from pathlib import Path
 
+from aiohttp import web
+
+from mtad import log as log_module
+from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.operations import Operations
-from mtad.api.ops import Gauges
+from mtad.api.ops import Gauges, OpsPages, Snapshots
 from mtad.api.tenants import Tenants
 from mtad.capture.inbox import Inbox
 from mtad.clock import Clock
-from mtad.config import Config, ConfigError, parse_listen
+from mtad.config import Config, ConfigError, parse_listen, parse_networks
 from mtad.delivery.connect import Connector
 from mtad.delivery.dial import SystemDialer
 from mtad.delivery.dns import DnsResolver
@@ -28,11 +32,17 @@ from mtad.delivery.mx import Router
 from mtad.delivery.ourselves import ourselves
 from mtad.delivery.tls import TlsMemory, TlsPolicies
 from mtad.delivery.world import World
+from mtad.feedback import pretend
 from mtad.feedback.classify import Classifier, load_rules
-from mtad.mail.address import Address
+from mtad.feedback.record import Posts
+from mtad.feedback.suppressed import SuppressedAddresses
+from mtad.inbound.arrive import Arrive
+from mtad.inbound.receive import Receive
+from mtad.mail.address import Address, BadAddress, parse_address
+from mtad.mail.envelope import Submission
+from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
-from mtad.mail.reply import Hop, Reply
-from mtad.mail.suppression import Suppressed
+from mtad.mail.reply import Hop, Refused, Reply
 from mtad.mail.token import KEY_OCTETS, Tokens
 from mtad.message.finish import Finisher
 from mtad.queue.book import Book
@@ -54,14 +64,25 @@ from mtad.storage import captured, journal, settings, sites
 from mtad.storage.database import Database, Lane
 from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
 from mtad.storage.spool import Spool
+from mtad.storage.tracked import TrackedStore
+from mtad.tracking.clients import Clients, load_client_rules
+from mtad.tracking.places import Places
+from mtad.tracking.recorder import Recorder
+from mtad.tracking.settings import TrackingSettings
+from mtad.tracking.web import TrackingPages
+from mtad.webhooks.hooks import Hooks
+from mtad.webhooks.poster import Poster
+from mtad.webhooks.sender import Sender
+from mtad.webhooks.settings import WebhookConfig as Posting
 
+log = log_module.get("daemon")
 
-class NoSuppressions:
-    def maybe(self, domain_id: int, address: str) -> bool:
-        return False
-
-    async def find(self, domain_id: int, address: str, tags: tuple[str, ...]) -> Suppressed | None:
-        return None
+_WITH_HEADER = (
+    EventType.DELIVERED,
+    EventType.FAILED_PERMANENT,
+    EventType.FAILED_LATE,
+    EventType.COMPLAINED,
+)
 
 
 class House:
@@ -75,15 +96,23 @@ class House:
         self.counters, self.budget = Counters(), Budget(config.queue.memory_octets)
         self.memory = Budget(config.queue.memory_octets)
         self.spool = Spool(config.server.data_dir / "spool")
+        self.places: Places | None = None
         self.lag_s = 0.0
 
     async def build(self) -> None:
         await self._build_store()
         await self._build_tenants()
         self._build_queue()
+        self._build_inbound()
+        self._build_tracking()
         self._build_operations()
         self._build_doors()
         await self.warm_ups.load(self.tenants.all_sources())
+
+    def close(self) -> None:
+        self.spool.close()
+        if self.places is not None:
+            self.places.close()
 
     async def _build_store(self) -> None:
         config, writer = self.config, self.database.writer
@@ -92,21 +121,35 @@ class House:
         self.outgoing = Outgoing(self.spool, config.store.inline_octets)
         self.health = Health(config.server.data_dir, writer, config.store.min_free_octets)
         self.tokens = Tokens(await writer.write(_token_key))
+        self.suppressed = SuppressedAddresses(self.database, self.clock)
 
     async def _build_tenants(self) -> None:
         self.tenants = Tenants(self.database, self.config.delivery, self._public_url())
+        self.hooks = Hooks(self.database)
         await self.tenants.load()
+        await self.hooks.load()
+        self.posts = Posts(self.hooks.posts_for, self.ids, self._tells_header)
 
-    def _public_url(self) -> str:
+    def _tells_header(self, domain_id: int) -> bool:
+        """A webhook of the domain tells the header of its messages."""
+        return any(self.hooks.posts_for(kind, domain_id) for kind in _WITH_HEADER)
+
+    def _public_url(self, port_found: int = 0) -> str:
         """Where links in mail lead unless their domain has a host for them."""
         http = self.config.http
         if http.public_url:
             return http.public_url
         listeners = http.public_listen or http.listen
         host, port = parse_listen(listeners[0]) if listeners else ("", 80)
+        port = port or port_found
         name = host if host in ("127.0.0.1", "::1", "localhost") else self.hostname
         shown = f"[{name}]" if ":" in name else name
         return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
+
+    async def listening(self, port: int) -> None:
+        """The HTTP port is known: links lead to it where the configuration left the choice to the system."""
+        self.tenants.public_url = self._public_url(port)
+        await self.tenants.load()
 
     def _build_queue(self) -> None:
         config, database, clock, writer = self.config, self.database, self.clock, self.database.writer
@@ -116,7 +159,9 @@ class House:
         capturing: Lane[captured.CapturedRow] = writer.lane(captured.add)
         self._accept: Lane[Accept] = writer.lane(self.outgoing.accept)
         settle: Lane[Settle] = writer.lane(self.outgoing.settle, patient=True)
-        self.transport: Transport = Inbox(capturing, self.ids, clock) if self.capture else self._world()
+        self.transport: Transport = (
+            Inbox(capturing, self.ids, clock, self._report_later) if self.capture else self._world()
+        )
         self.warm_ups = WarmUps(database, shaping, clock)
         self.settler = Settler(
             lane=settle,
@@ -126,6 +171,8 @@ class House:
             plan=plan,
             dice=self.rng.random,
             on_failed=self._on_failed,
+            posts=self.posts,
+            bounced=self.suppressed.note,
         )
         wake = asyncio.Event()
         self.runner = Runner(
@@ -143,7 +190,7 @@ class House:
                 clock=clock,
                 verp=config.bounces.verp,
             ),
-            suppressing=NoSuppressions(),
+            suppressing=self.suppressed,
             memory=self.memory,
             clock=clock,
             config=config.queue,
@@ -168,6 +215,7 @@ class House:
             give_up_after_s=config.queue.give_up_after_s,
             max_hops=config.smtp.max_hops,
             max_schedule_s=config.queue.max_schedule_s,
+            posts=self.posts,
         )
         self.notifier = Notifier(
             submit=self.submit,
@@ -181,6 +229,88 @@ class House:
             wants=self.tenants.wants_dsn,
             name_of=self.tenants.name_of,
         )
+
+    def _build_inbound(self) -> None:
+        self.receive = Receive(
+            tokens=self.tokens,
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            posts=self.posts,
+            classifier=lambda: self.settler.classifier,
+            is_ours=self.tenants.is_ours,
+            name_of=self.tenants.name_of,
+            failed=self._on_failed,
+            suppressed=self.suppressed.note,
+        )
+
+    def _build_tracking(self) -> None:
+        config, clock = self.config, self.clock
+        told = TrackingSettings(
+            unsubscribe_on_get=config.tracking.unsubscribe_on_get,
+            proxies=parse_networks(config.http.proxy_networks),
+        )
+        store = TrackedStore(self.posts.lanes, self.suppressed.note)
+        self.places = Places(config.tracking.geoip_file)
+        self.visits = Recorder(
+            lane=self.database.writer.lane(store.apply, patient=True),
+            ids=self.ids,
+            clients=Clients(load_client_rules(*_text_of(None, "clients.toml", "clients_file"))),
+            places=self.places,
+            clock=clock,
+        )
+        self.pages = TrackingPages(
+            tokens=self.tokens, recorder=self.visits, clock=clock, settings=told, unwell=self.health.unwell
+        )
+
+    def build_sender(self, poster: Poster) -> None:
+        """The sender of posts; it is told of each commit that may have brought it some."""
+        self.sender = Sender(
+            database=self.database,
+            hooks=self.hooks,
+            poster=poster,
+            ids=self.ids,
+            clock=self.clock,
+            token=lambda: secrets.token_hex(25),
+            config=self.webhook_config(),
+        )
+        self.database.writer.on_commit = self._committed
+
+    def webhook_config(self) -> Posting:
+        config = self.config.webhooks
+        return Posting(
+            at_once=config.connections,
+            at_once_each=config.connections_per_webhook,
+            connect_s=config.connect_timeout_s,
+            total_s=config.timeout_s,
+            waits_s=config.retry_waits_s,
+            keep_s=config.keep_s,
+            allow_private=self.config.http.allow_private_targets,
+        )
+
+    def _committed(self) -> None:
+        if self.posts.pending:
+            self.posts.pending = self.database.writer.backlog > 0
+            self.sender.wake.set()
+
+    def http_app(self) -> web.Application:
+        """What the HTTP listeners answer."""
+        app = web.Application(middlewares=[errors_to_json], client_max_size=4096)
+        app.on_response_prepare.append(hide_versions)
+        OpsPages(self.gauges(), Snapshots(self.database, self.clock)).add_to(app)
+        self.pages.add_to(app)
+        return app
+
+    def _report_later(self, name: str, reverse_path: str, recipient: str, content: bytes) -> None:
+        """The captured inbox: a magic recipient sends a report some time after it took a message."""
+        make = pretend.complaint if name == "complain" else pretend.late_bounce
+        try:
+            to, about = parse_address(reverse_path), parse_address(recipient)
+            if self.receive.takes(to):
+                report = make(content, to, about, self.hostname, self.clock.now())
+                self.receive(Submission(None, [to], report, "", self.clock.now(), peer="127.0.0.1"))
+        except (BadAddress, Refused) as error:
+            log.warning("report-not-made", rcpt=recipient, cause=error)
 
     def _on_failed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
         self.notifier.failed(held, recipient, reply, hop)
@@ -218,6 +348,7 @@ class House:
     async def _changed(self) -> None:
         """Domains, keys or credentials are others now."""
         await self.tenants.load()
+        await self.hooks.load()
         self.operator.look_again()
 
     def _build_doors(self) -> None:
@@ -233,7 +364,7 @@ class House:
                 accepting=lambda: self.health.gate(0),
                 auth_without_tls=config.smtp.auth_without_tls,
             ),
-            submit=self.submit,
+            submit=Arrive(self.submit, self.receive, self.receive.takes),
             verify=self.tenants.verify,
             clock=self.clock,
             budget=self.budget,
@@ -242,7 +373,9 @@ class House:
         )
 
     def _stranger(self, address: Address) -> Reply | None:
-        """What somebody who has not logged in is told of a recipient: no mailbox is here yet, and we are no relay."""
+        """What somebody who has not logged in is told of a recipient: we take what is for us, and are no relay."""
+        if self.receive.takes(address):
+            return None
         if self.tenants.is_ours(address.domain):
             return Reply(550, "1.1", f"<{address}>: there is no such mailbox here; check the address")
         return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")

@@ -53,7 +53,7 @@ class Tenants:
     """
 
     def __init__(self, database: Database, config: DeliveryConfig, public_url: str = "") -> None:
-        self._database, self._config, self._public_url = database, config, public_url
+        self._database, self._config, self.public_url = database, config, public_url
         self._tracking: dict[int, Tracking] = {}
         self._by_name: dict[str, DomainRow] = {}
         self._by_id: dict[int, DomainRow] = {}
@@ -81,7 +81,7 @@ class Tenants:
                 )
             except BadKey as error:
                 log.error("dkim-key-unusable", domain=key.domain, selector=key.selector, cause=error)
-        self._tracking = {row.id: tracking_of(row, self._public_url) for row in rows}
+        self._tracking = {row.id: tracking_of(row, self.public_url) for row in rows}
         self._signers = {number: tuple(some) for number, some in signers.items()}
         self._right.clear()
         self._sources = {row.id: self._config.pools[row.pool] for row in rows if row.pool in self._config.pools}

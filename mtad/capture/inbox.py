@@ -5,6 +5,7 @@ remote host would, and what it accepted is on disk before it says so.
 """
 
 import re
+from collections.abc import Callable
 
 import orjson
 
@@ -17,6 +18,7 @@ from mtad.storage.captured import CapturedRow
 from mtad.storage.database import Lane
 
 MAGIC_DOMAIN = "outcome.mtad.test"
+REPORTING = frozenset(("bounce-later", "complain"))
 SLOW_S = 5.0
 _ROUTE = Route("capture", (MxHost("capture", 0),), 0)
 _HOP = Hop("capture.mtad.test", "127.0.0.1")
@@ -34,12 +36,16 @@ _DROPPED = Reply(451, "4.2", "The connection was lost after the message was sent
 
 
 class Inbox:
-    """The transport. greylisted: addresses seen once; forgotten at the end of the process."""
+    """The transport. later: told of what was taken for an address that reports afterwards: its name, the reverse-path,
+    the recipient and the content. Addresses that were greylisted once are forgotten at the end of the process.
+    """
 
     fixed_key: str | None = "capture"
 
-    def __init__(self, lane: Lane[CapturedRow], ids: IdSource, clock: Clock) -> None:
-        self._lane, self._ids, self._clock = lane, ids, clock
+    def __init__(
+        self, lane: Lane[CapturedRow], ids: IdSource, clock: Clock, later: Callable[[str, str, str, bytes], None]
+    ) -> None:
+        self._lane, self._ids, self._clock, self._later = lane, ids, clock, later
         self._seen: set[tuple[int, str]] = set()
 
     def known(self, domain: str) -> Route | None:
@@ -64,6 +70,10 @@ class Inbox:
             recipients = orjson.dumps(kept).decode()
             row = (self._ids.next(), self._clock.now(), message, tx.reverse_path, recipients, content)
             await self._lane.put(row)
+            for address in kept:
+                name, _, domain = address.lower().rpartition("@")
+                if domain == MAGIC_DOMAIN and name in REPORTING and tx.reverse_path:
+                    self._later(name, tx.reverse_path, address, content)
         taken = Delivered(_TAKEN, _HOP, self._clock.steady() - started)
         return [answer or taken for answer in answers]
 

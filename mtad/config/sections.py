@@ -134,6 +134,7 @@ class HttpConfig(Section):
     listen: Listen = ("127.0.0.1:8025",)
     public_listen: Listen = ()  # tracking and unsubscribe links alone, for the world; `listen` answers them too
     public_url: BaseUrl = ""  # how the world reaches them; "" makes it of hostname and the first listener's port
+    proxy_networks: Networks = ()  # reverse proxies whose X-Forwarded-For is believed
     allow_private_targets: bool = False
 
 

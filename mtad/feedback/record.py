@@ -30,15 +30,23 @@ def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, 
 
 class Posts:
     """Makes the rows of the outbox. posts_for: from memory, as it is asked for every event. wants_header: a webhook
-    of this domain (id) tells the header of the message.
+    of this domain (id) tells the header of the message. pending: rows were made that may not be committed yet.
     """
 
     def __init__(self, posts_for: PostsFor, ids: IdSource, wants_header: Callable[[int], bool]) -> None:
         self._posts_for, self._ids, self.wants_header = posts_for, ids, wants_header
+        self.pending = False
+
+    def lanes(self, kind: EventType, domain_id: int, suppressed: bool = False) -> tuple[int, ...]:
+        """The webhooks the event is posted to; its rows will be in one of the next commits."""
+        lanes = self._posts_for(kind, domain_id, suppressed)
+        if lanes:
+            self.pending = True
+        return lanes
 
     def rows(
         self, kind: EventType, domain_id: int, events: Sequence[int], at: float, *, suppressed: bool = False
     ) -> list[PostRow]:
         """events: their ids, all of one kind."""
-        lanes = self._posts_for(kind, domain_id, suppressed)
+        lanes = self.lanes(kind, domain_id, suppressed)
         return [(self._ids.next(), lane, event, at) for event in events for lane in lanes] if lanes else []

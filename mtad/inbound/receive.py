@@ -166,7 +166,7 @@ class Receive:
         self.tally.bounces += 1
         log.info("bounced-late", reply=status.reply, cause=verdict.cause, host=status.remote_mta or None, **about)
         hop = Hop(status.remote_mta, "") if status.remote_mta else None
-        known.message.content = known.header or returned.original_header  # of which a DSN returns the header
+        known.message.content = known.header or bounce.returned.original_header  # of which a DSN returns the header
         self.failed(Held(known.message, 1), recipient, status.reply, hop)
 
     async def _complained(self, known: Known, complaint: Complaint, about: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mtad.clock import Clock
 from mtad.mail.options import Clicks, Options, Tracking
-from mtad.mail.token import Purpose, Tokens
+from mtad.mail.token import PATHS, Purpose, Tokens
 from mtad.message.dkim import Signer
 from mtad.message.finish import Finisher
 from mtad.message.template import Plan, compile
@@ -133,19 +133,19 @@ class _PersonLinks:
         self._click = tokens.clicks(recipient.id)
 
     def open_url(self) -> str:
-        return f"{self._base}/o/{self._tokens.link(Purpose.OPEN, self._id)}"
+        return f"{self._base}{PATHS[Purpose.OPEN]}{self._tokens.link(Purpose.OPEN, self._id)}"
 
     def click_url(self, target: str) -> str:
-        return f"{self._base}/c/{self._click(target)}"
+        return f"{self._base}{PATHS[Purpose.CLICK]}{self._click(target)}"
 
     def unsubscribe_url(self) -> str:
-        return f"{self._base}/u/{self._tokens.link(Purpose.UNSUBSCRIBE, self._id)}"
+        return f"{self._base}{PATHS[Purpose.UNSUBSCRIBE]}{self._tokens.link(Purpose.UNSUBSCRIBE, self._id)}"
 
     def tag_unsubscribe_url(self) -> str:
-        return f"{self._base}/t/{self._tokens.link(Purpose.UNSUBSCRIBE_TAGS, self._id)}"
+        return f"{self._base}{PATHS[Purpose.UNSUBSCRIBE_TAGS]}{self._tokens.link(Purpose.UNSUBSCRIBE_TAGS, self._id)}"
 
     def mailing_list_unsubscribe_url(self) -> str:
-        return f"{self._base}/l/{self._tokens.link(Purpose.UNSUBSCRIBE_LIST, self._id)}"
+        return f"{self._base}{PATHS[Purpose.UNSUBSCRIBE_LIST]}{self._tokens.link(Purpose.UNSUBSCRIBE_LIST, self._id)}"
 
     def unsubscribe_email(self) -> str:
         return f"{self._tokens.local_part(Purpose.LEAVE, self._id)}@{self._domain}"

@@ -92,6 +92,7 @@ class Writer:
         self.commits = self.intents = 0
         self.failure: str | None = None  # why the store is unhealthy, None when it is well
         self.busy_s = 0.0  # of all commits together
+        self.on_commit: Callable[[], None] = _nothing
 
     def lane(
         self, apply: Callable[[sqlite3.Connection, Sequence[Item]], object], *, patient: bool = False
@@ -161,6 +162,7 @@ class Writer:
                         future.set_result(None)
             for (_, future), (result, failure) in zip(single, results, strict=True):
                 _resolve(future, result, failure)
+            self.on_commit()
 
     async def _one_by_one(self, lanes: list[Any], single: list[Any], first: sqlite3.Error) -> None:
         """The batch failed as a whole: let each intent succeed or fail alone."""
@@ -209,6 +211,10 @@ class Writer:
         if self.failure is not None:
             log.info("store-recovered")
             self.failure = None
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, failure: Exception | None) -> None:
