@@ -230,5 +230,5 @@ class ListUnsubscribe:
     def write(self, filling: Filling) -> bytes:
         wanted = "mailing_list_unsubscribe_url" if self._via_list else "unsubscribe_url"
         url, address = filling.text(wanted) or "", filling.text("unsubscribe_email") or ""
-        text = f"<mailto:{address}>, <{url}>"
+        text = f"<mailto:{address}>, <{url}>" if address else f"<{url}>"
         return fields.identifiers(b"List-Unsubscribe", text) + b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"

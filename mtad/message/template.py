@@ -17,6 +17,7 @@ from mtad.message.mime import Coding, Kind, TextPart, text_parts
 from mtad.message.slots import Link, Mixed, Pixel, Slot, Value, VariableLink, lines, pieces
 from mtad.message.variables import Filling, Person, asks_to_leave
 
+_READING = frozenset({b"content-type", b"content-transfer-encoding"})
 _USER_VARIABLES = b"x-mailgun-variables"
 _Edit = tuple[int, int, Slot | None]
 
@@ -208,11 +209,17 @@ def _fields(
     replaced: dict[bytes, list[_Piece]],
     added: list[_Piece],
 ) -> None:
-    """replaced: what stands in place of all fields of a name, where the first of them stood, or else at the end."""
+    """replaced: what stands in place of a field, where the first of its name stood, or else at the end.
+
+    More fields of its name are dropped, but not those that tell how to read the body: that would change who reads what.
+    """
     place, seen = block.start, set()
     for name, raw in block.fields if replaced or _header_varies(block) else ():
         if name in replaced:
-            cutter.put(place, place + len(raw), *(() if name in seen else replaced[name]))
+            if name not in seen:
+                cutter.put(place, place + len(raw), *replaced[name])
+            elif name not in _READING:
+                cutter.put(place, place + len(raw))
             seen.add(name)
         elif (found := compile_field(name, raw, keys)) is not None:
             cutter.put(place, place + len(raw), found)

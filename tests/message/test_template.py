@@ -90,18 +90,19 @@ def test_text_is_the_same_in_every_transfer_encoding():
     text = "Grüße %recipient.first%\r\n" + "word " * 40 + "%recipient.a.b%\r\n"
     seen = set()
     for coding in ("8bit", "quoted-printable", "base64"):
-        encoded = {"8bit": str.encode, "quoted-printable": _quoted, "base64": _base64}[coding](text)
+        encoded = {"8bit": bytes, "quoted-printable": _quoted, "base64": _base64}[coding](text.encode())
         head = f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {coding}\r\n\r\n".encode()
         seen.add(body_of(fill(head + encoded, Plan(via_list=True))))
     assert seen == {text.replace("%recipient.first%", "Zoé").replace("%recipient.a.b%", "1")}
 
 
-def _quoted(text: str) -> bytes:
-    return quopri.encodestring(text.encode().replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+def _quoted(octets: bytes) -> bytes:
+    text = quopri.encodestring(octets.replace(b"\r\n", b"\n"))
+    return text.replace(b"\n", b"\r\n").replace(b"--b", b"=2D-b")
 
 
-def _base64(text: str) -> bytes:
-    return base64.encodebytes(text.encode()).replace(b"\n", b"\r\n")
+def _base64(octets: bytes) -> bytes:
+    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
 def test_a_message_that_needs_nothing_keeps_a_foreign_signature():
@@ -124,10 +125,9 @@ def test_a_message_that_needs_nothing_keeps_a_foreign_signature():
 @given(value=st.text(max_size=300), start=st.sampled_from(["", "\r\n", "--b", "x", "\r\n--b--\r\n"]))
 def test_no_value_changes_more_than_its_slot(coding, value, start):
     text = "A %recipient.x%--b\r\n%recipient.x%--b--\r\n-%recipient.x%-%recipient.y%-\r\nend"
-    encode = {"quoted-printable": _quoted, "base64": _base64}.get(coding, str.encode)
-    part = f"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: {coding}\r\n\r\n".encode() + encode(
-        text
-    )
+    encode = {"quoted-printable": _quoted, "base64": _base64}.get(coding, bytes)
+    head = f"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: {coding}\r\n\r\n"
+    part = head.encode() + encode(text.encode())
     content = (
         HEAD
         + b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
@@ -265,6 +265,64 @@ def test_text_in_pgp_armour_is_left_alone():
         b"Hi\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA256\r\n\r\n%recipient_email% http://x.example/\r\n"
     )
     assert compile(plain(armoured, b""), Plan(clicks=Clicks.YES, footer_text="x")).static
+
+
+def test_a_part_without_any_header_gets_the_fields_it_needs():
+    content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nDear %recipient.first%\r\n--b--\r\n"
+    (part,) = email.message_from_bytes(fill(content, Plan(via_list=True))).get_payload()
+    assert part.get_payload(decode=True).decode(part.get_content_charset()).strip() == "Dear Zoé"
+
+
+_TEXT = st.lists(
+    st.sampled_from(["%recipient.x%", "%recipient_email%", "a", "é ", "=", "\n", " ", "--b", "й", "日本", "."]),
+    max_size=30,
+)
+_WAYS = [
+    ("utf-8", "quoted-printable"),
+    ("utf-8", "base64"),
+    ("utf-8", "8bit"),
+    ("iso-2022-jp", "7bit"),
+    ("koi8-r", "base64"),
+]
+_WAYS += [
+    ("utf-16", "base64"),
+    ("gb18030", "8bit"),
+    ("shift_jis", "quoted-printable"),
+    ("us-ascii", "7bit"),
+    ("cp1252", "8bit"),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(st.tuples(_TEXT, st.sampled_from(_WAYS)), min_size=1, max_size=4),
+    value=st.sampled_from(["v", "ü", "日\n--b", "x" * 990]),
+)
+def test_messages_as_libraries_write_them_are_filled_wherever_a_variable_stands(texts, value):
+    made, wanted = [], []
+    for pieces, (charset, coding) in texts:
+        text = "".join(pieces).encode(charset, "ignore").decode(charset).replace("\n", "\r\n").rstrip()
+        octets = text.encode(charset)
+        encoded = {"quoted-printable": _quoted(octets),
+                   "base64": _base64(octets)}.get(coding, octets)  # fmt: skip
+        if coding in ("8bit", "7bit") and "--b" in text:
+            continue
+        made.append(
+            f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {coding}\r\n\r\n".encode()
+            + encoded
+        )
+        wanted.append(
+            text.replace("%recipient.x%", value.replace("\n", "\r\n")).replace(
+                "%recipient_email%", "zoe@recipient.example"
+            )
+        )
+    content = (
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n'
+        + b"".join(b"--b\r\n%b\r\n" % one for one in made)
+        + b"--b--\r\n"
+    )
+    parts = list(email.message_from_bytes(fill(content, Plan(via_list=True), {"x": value})).walk())[1:]
+    assert [part.get_payload(decode=True).decode(part.get_content_charset()).rstrip() for part in parts] == wanted
 
 
 def test_growth_is_bounded_by_a_typed_error():
