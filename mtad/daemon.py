@@ -28,7 +28,7 @@ from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
-from mtad.storage import upkeep
+from mtad.storage import counters, outbox, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -202,11 +202,14 @@ class _Life:
             if self.house.health.unwell() is not None:
                 continue
             now, store = self.clock.now(), self.config.store
-            before, captured_before = now - store.events_keep_s, now - store.captured_keep_s
+            before = now - store.events_keep_s
             for job in (
                 partial(upkeep.expire_rejections, before=before),
                 partial(upkeep.expire_messages, before=before),
-                partial(upkeep.expire_captured, before=captured_before),
+                partial(tracked.expire_firsts, before=before),
+                partial(upkeep.expire_captured, before=now - store.captured_keep_s),
+                partial(counters.expire_counters, before=now - store.counters_keep_s),
+                partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
             ):
                 while await write(job) >= upkeep.BATCH:
                     await self.clock.sleep(0.05)

@@ -28,6 +28,7 @@ from mtad.api.pointer import remove_pointer, write_pointer
 from mtad.config import Config, parse
 from mtad.storage import accounts
 from mtad.storage.database import StoreError
+from mtad.storage.webhooks import set_signing_key
 
 DOMAIN = "sandbox.mtad.test"
 LOGIN = f"postmaster@{DOMAIN}"
@@ -96,10 +97,12 @@ class _Guest:
     async def prepare(self, operations: Operations) -> None:
         if all(domain.name != DOMAIN for domain in await operations.domain_list()):
             await operations.domain_add(DOMAIN)
-        await operations.credential_add(LOGIN, self._known.password)
         digest = hashlib.sha256(self._known.api_key.encode()).digest()
         now = datetime.datetime.now(datetime.UTC).timestamp()
         await operations.write(lambda connection: accounts.add_api_key(connection, "dev", digest, now))
+        # As with Mailgun, who has the API key can check the signature of a post.
+        await operations.write(lambda connection: set_signing_key(connection, self._known.api_key))
+        await operations.credential_add(LOGIN, self._known.password)  # and all of it is read anew
 
     async def ready(self, ready: daemon.Ready) -> None:
         about = {

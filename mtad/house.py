@@ -21,7 +21,7 @@ from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.operations import Operations
 from mtad.api.ops import Gauges, OpsPages, Snapshots
 from mtad.api.tenants import Tenants
-from mtad.capture.inbox import Inbox
+from mtad.capture.inbox import MAGIC_DOMAIN, Inbox
 from mtad.clock import Clock
 from mtad.config import Config, ConfigError, parse_listen, parse_networks
 from mtad.delivery.connect import Connector
@@ -83,6 +83,16 @@ _WITH_HEADER = (
     EventType.FAILED_LATE,
     EventType.COMPLAINED,
 )
+
+
+class _Forgiving:
+    """For the captured inbox: what its magic recipients say is kept like any refusal, and they may say it again."""
+
+    def __init__(self, suppressed: SuppressedAddresses) -> None:
+        self._suppressed, self.find = suppressed, suppressed.find
+
+    def maybe(self, domain_id: int, address: str) -> bool:
+        return not address.lower().endswith(f"@{MAGIC_DOMAIN}") and self._suppressed.maybe(domain_id, address)
 
 
 class House:
@@ -190,7 +200,7 @@ class House:
                 clock=clock,
                 verp=config.bounces.verp,
             ),
-            suppressing=self.suppressed,
+            suppressing=_Forgiving(self.suppressed) if self.capture else self.suppressed,
             memory=self.memory,
             clock=clock,
             config=config.queue,
