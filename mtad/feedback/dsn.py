@@ -21,8 +21,9 @@ _MAX_VALUE = 4000  # characters of one field
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,40})[ \t]{0,10}:(?!//)(.*)")
 _MARKS = re.compile(rb"(?im)^(?:final|original)-recipient[ \t]*:")
 _MARKS_TOO = re.compile(rb"(?im)^(?:action|status)[ \t]*:")
+_SUPPLEMENT = "x-supplementary-info"  # Exchange's place for what a host said
 _STARTS = ("original-recipient", "final-recipient")
-_PER_RECIPIENT = frozenset((*_STARTS, "action", "status", "remote-mta", "diagnostic-code"))
+_PER_RECIPIENT = frozenset((*_STARTS, "action", "status", "remote-mta", "diagnostic-code", _SUPPLEMENT))
 _COMMENT = re.compile(r"\([^()]{0,500}\)")
 _TYPED = re.compile(r"\s*([\w-]{1,40})\s*;\s*(.*)", re.DOTALL)
 _EMBEDDED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")  # RFC 6533 §3
@@ -119,6 +120,8 @@ def _groups(octets: bytes) -> Iterator[_Group]:
 def _status_of(said: dict[str, str], text: str) -> RecipientStatus | None:
     status = status_in(said.get("status", ""))
     kind, diagnostic = _diagnostic(said.get("diagnostic-code", ""))
+    if not diagnostic and (quoted := spoken(said.get(_SUPPLEMENT, ""))):
+        kind, diagnostic = "smtp", one_line(str(quoted)).rstrip(">")
     action = _action(said.get("action", ""), status, diagnostic)
     if action is None:
         return None

@@ -26,6 +26,8 @@ FAILED = (
     "(?:was|been|message) (?:rejected|refused|bounced) by",
     "nondeliverable|non-?delivery",
     "address not found",
+    "(?:was|has been) aborted after",
+    "had delivery errors",
     # German
     "unzustellbar",
     "nicht zu(?:ge)?stell(?:t|bar|en)",
@@ -94,7 +96,7 @@ COPY_BELOW = (
     "|message d'origine|mensaje original|messaggio originale|oorspronkelijk|mensagem original|исходное|元のメッセージ"
     "|原始邮件|原邮件)",
     "(?:the |your )?(?:original |undelivered )?message (?:header )?(?:follows|is attached|headers? follow)",
-    "received: from ",
+    "received: ?(?:from|by) ",
     "return-path: <",
 )
 

@@ -22,12 +22,16 @@ _MAX_SEARCHED = 12  # paragraphs that the rules are asked about
 _MAX_LINES = 12  # lines that belong to one address
 _FAILED, _DELAYED, _HEDGED = any_of(FAILED), any_of(DELAYED), any_of(HEDGED)
 _COPY_BELOW = re.compile(rf"(?im)^[ \t>|]{{0,8}}(?:{'|'.join(COPY_BELOW)})")
+_IS_NOT_TOLD = re.compile(r">(?!>>)|[ \t]{0,40}[=*#_-]{4,}[ \t]{0,40}$")  # quoted from the message, or a ruler
 _DAEMONS = frozenset(
-    ("mailer-daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mdaemon", "postmaster", "mailadmin")
+    ("mailer-daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mdaemon", "postmaster", "mail.delivery.system")
 )
+_LOCAL_PART = re.compile(
+    r"(?:^|[\s<])([a-z.-]{4,40})(?:@[^\s<>]{1,255})?>?\s*(?:\([^()]{0,200}\))?$"
+)  # some have no domain
 _ADDRESS_LINE = re.compile(
-    r"[ \t*-]{0,16}(?:(?:to|recipient(?: address)?|e-?mail|user|an|für|destinataire)\s{0,3}:\s{0,3})?"
-    r"<?([^\s<>\"(),;:@]{1,64}@[A-Za-z0-9.-]{1,253}[A-Za-z0-9])>?(?P<rest>\s*|\s{0,3}:.*|\.\.\..*| (?:on|am|\().*)"
+    r"[ \t*-]{0,16}(?:(?:recipient(?: address)?|e-?mail|user|an|für|destinataire)\s{0,3}:\s{0,3})?"
+    r"<?([^\s<>\"(),;:@]{1,64}@[A-Za-z0-9.-]{1,253}[A-Za-z0-9])>?(?P<rest>\s*|\s{0,3}:.*|\.\.\..*| (?:on|am|\(|\[).*)"
 )
 
 
@@ -47,8 +51,8 @@ def by_mailer(message: Part, null_path: bool) -> bool:
     """Whether it comes from a mailer. null_path: its reverse-path is "<>"."""
     if null_path or b"x-failed-recipients" in message.block:
         return True
-    senders = message.block.addresses(b"from")[:1]
-    return any(sender.rpartition("@")[0].lower() in _DAEMONS for sender in senders)
+    sender = _LOCAL_PART.search((message.block.first(b"from") or b"")[-400:].decode("latin-1").lower())
+    return sender is not None and sender[1] in _DAEMONS
 
 
 def report_text(text: str) -> tuple[str, str]:
@@ -76,7 +80,7 @@ def recipients(message: Part, text: str, classifier: Classifier, failed: bool) -
     failed: the text says itself that delivery failed. Otherwise an enhanced code of 5.x.x, or a phrase of a rule that
     holds for recipients, is needed to make it a report.
     """
-    lines = [line for line in text.split("\n") if not line.startswith(">") or line.startswith(">>>")]
+    lines = [line for line in text.split("\n") if not _IS_NOT_TOLD.match(line)]
     entries = _entries(lines)
     pieces = [piece for piece in re.split(r"\n\s*\n", "\n".join(lines)) if piece.strip()]
     rules = _Rules(classifier, failed)

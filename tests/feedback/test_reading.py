@@ -43,6 +43,11 @@ BOUNCES = [
     ("courier-report", "bob@example.net", "recipient-refused", "hard"),
     ("messaging-server", "bob@example.net", "policy", "policy"),
     ("groupwise-text", "", "no-such-user", "hard"),
+    ("exchange-supplement", "bob@gmail.example", "no-such-user", "hard"),
+    ("reason-in-paragraphs", "bob@example.net", "message-too-large", "message"),
+    ("code-before-recipients", "bob@example.net", "no-such-user", "hard"),
+    ("reason-in-brackets", "bob@example.net", "no-such-user", "hard"),
+    ("aborted", "bob@example.net", "unknown", "unknown"),
     # made wrongly
     ("status-as-text", "bob@example.net", "no-such-user", "hard"),
     ("status-as-octets", "bob@example.net", "no-such-user", "hard"),
