@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import orjson
 
 from mtad.mail.event import Event, EventType
-from mtad.storage.webhooks import Content
+from mtad.storage.outbox import Content
 from mtad.webhooks.event_json import (
     campaigns_of,
     client_of,

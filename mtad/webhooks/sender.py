@@ -15,9 +15,9 @@ from itertools import islice
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.mail.ids import IdSource, queue_id
-from mtad.storage import webhooks as store
+from mtad.storage import outbox as store
 from mtad.storage.database import PROBE_S, Database
-from mtad.storage.webhooks import AttemptRow, Content, Post, PostState, Settled, Wanted
+from mtad.storage.outbox import AttemptRow, Content, Post, PostState, Settled, Wanted
 from mtad.webhooks.hooks import Hook, Hooks
 from mtad.webhooks.kinds import Kind, applies
 from mtad.webhooks.ladder import Again, GivenUp, Taken, Unwanted, next_step
@@ -115,6 +115,14 @@ class Sender:
     def stop(self) -> None:
         self._stopping = True
         self.wake.set()
+
+    def stir(self) -> None:
+        """There are posts to make."""
+        self.wake.set()
+
+    async def reload(self) -> None:
+        """The webhooks, or the domains that have them, were changed."""
+        await self._hooks.load()
 
     async def test(self, kind: Kind, domain: str, url: str) -> Answer:
         """Post a sample to `url` now, signed like any other; nothing is kept of it. Raises BadTarget."""

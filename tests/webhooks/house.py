@@ -13,11 +13,11 @@ from aiohttp import web
 
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
-from mtad.storage import accounts, journal, record
+from mtad.storage import accounts, journal, outbox, record
 from mtad.storage import webhooks as store
 from mtad.storage.database import Database, open_database
+from mtad.storage.outbox import LoggedPost, PostFilter
 from mtad.storage.record import Records
-from mtad.storage.webhooks import LoggedPost, PostFilter
 from mtad.webhooks.hooks import Hooks
 from mtad.webhooks.poster import Lookup, open_poster
 from mtad.webhooks.sender import Sender
@@ -132,7 +132,7 @@ class House:
         return [row[0] for row in records.posts]
 
     async def log(self, **wanted: object) -> list[LoggedPost]:
-        return await self.database.read(lambda c: store.posts(c, PostFilter(**wanted), 10_000))  # type: ignore[arg-type]
+        return await self.database.read(lambda c: outbox.posts(c, PostFilter(**wanted), 10_000))  # type: ignore[arg-type]
 
     async def until(self, reached: Callable[[], object], step_s: float = 0.02) -> None:
         """Let the clock run, a little at a time, until it is so."""

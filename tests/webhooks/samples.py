@@ -5,7 +5,7 @@ from dataclasses import replace
 from mtad.mail.event import Event, EventType
 from mtad.mail.ids import IdSource
 from mtad.mail.options import Options
-from mtad.storage.webhooks import Content
+from mtad.storage.outbox import Content
 from mtad.webhooks.kinds import Kind
 
 NOW = 1_700_000_000.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mtad.mail.event import EventType
 from mtad.mail.options import Options
-from mtad.storage.webhooks import Content, File
+from mtad.storage.outbox import Content, File
 from mtad.webhooks.event_json import event_json
 from mtad.webhooks.kinds import Kind, applies, fires
 from mtad.webhooks.ladder import Again, GivenUp, Taken, Unwanted, next_step

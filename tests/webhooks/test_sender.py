@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from mtad.mail.event import EventType
+from mtad.storage import outbox
 from mtad.storage import webhooks as store
-from mtad.storage.webhooks import PostFilter, PostState
+from mtad.storage.outbox import PostFilter, PostState
 from mtad.webhooks.kinds import Kind
 from mtad.webhooks.settings import WebhookConfig
 from tests.virtualclock import VirtualClock
@@ -331,7 +332,7 @@ async def test_a_replay_posts_again_and_starts_the_ladder_anew(house, receiver):
     [post] = await house.events(EventType.OPENED)
     await house.settled([post])
     now = house.clock.now()
-    assert await house.database.writer.write(lambda c: store.replay(c, PostFilter(failed=True), now)) == (1, None)
+    assert await house.database.writer.write(lambda c: outbox.replay(c, PostFilter(failed=True), now)) == (1, None)
     house.sender.wake.set()
     [one] = await house.settled([post])
     assert (one.state, [made.status for made in one.made]) == (PostState.DONE, [406, 200])
