@@ -1,10 +1,12 @@
 """The queue over a real store, a clock that tests move, and a way out that answers what it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mtad.config import BounceConfig, QueueConfig
 from mtad.delivery.mx import MxHost, Route
@@ -21,9 +23,11 @@ from mtad.queue.operator import Operator
 from mtad.queue.runner import Runner
 from mtad.queue.schedule import RetryPlan
 from mtad.queue.settle import Settler
-from mtad.queue.shaping import load_shaping
+from mtad.queue.shaping import Shaping, load_shaping
 from mtad.queue.submit import Submit
+from mtad.queue.warmups import WarmUps
 from mtad.storage import accounts, journal, queue_view, sites, upkeep
+from mtad.storage import database as database_module
 from mtad.storage.database import Database, open_database
 from mtad.storage.outgoing import Outgoing
 from mtad.storage.queue_view import QueueFilter, QueueRow
@@ -54,6 +58,7 @@ class World:
     """The transport. answers: by domain, else delivered. dead: domains nobody answers for. sent: what arrived.
 
     hops: by domain, for hosts with TLS or DSN. opened: (domain, source, require_tls, skip_verification) of each.
+    hold: transactions wait for it. lookups: DNS waits for it. stale: how many reused connections turn out to be dead.
     """
 
     clock: VirtualClock
@@ -62,7 +67,10 @@ class World:
     dead: set[str] = field(default_factory=set)
     sent: list[tuple[float, Transaction]] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
-    hold: asyncio.Event | None = None  # transactions wait for it
+    sources: list[str] = field(default_factory=list)  # of each that was sent
+    stale: int = 0
+    hold: asyncio.Event | None = None
+    lookups: asyncio.Event | None = None
     routes: dict[str, Route] = field(default_factory=dict)
     hops: dict[str, Hop] = field(default_factory=dict)
     opened: list[tuple[str, str, bool, bool]] = field(default_factory=list)
@@ -71,6 +79,8 @@ class World:
         return self.routes.get(domain)
 
     async def route(self, domain: str) -> Route:
+        if self.lookups is not None:
+            await self.lookups.wait()
         return self.routes.setdefault(domain, Route(domain, (MxHost(f"mx.{domain}", 10),), 25))
 
     async def open(
@@ -80,7 +90,7 @@ class World:
         self.opened.append((route.domain, source, require_tls, skip_verification))
         if route.domain in self.dead:
             return Deferred(Reply(451, "4.1", "no answer"), None, Phase.CONNECT)
-        return Visit(self, route.domain)
+        return Visit(self, route.domain, source)
 
     def recipients(self) -> list[str]:
         return [one for _, tx in self.sent for one in tx.recipients]
@@ -88,15 +98,19 @@ class World:
 
 class Visit:
     alive = True
-    stale = False
 
-    def __init__(self, world: World, domain: str) -> None:
-        self._world, self._domain = world, domain
-        self.sent, self.hop = 0, world.hops.get(domain) or hop(domain)
+    def __init__(self, world: World, domain: str, source: str) -> None:
+        self._world, self._domain, self._source = world, domain, source
+        self.sent, self.stale, self.hop = 0, False, world.hops.get(domain) or hop(domain)
 
     async def send(self, tx: Transaction) -> list[Outcome]:
+        if self.sent and self._world.stale:
+            self._world.stale -= 1
+            self.alive, self.stale = False, True
+            return [Deferred(Reply(421, "4.2", "gone"), self.hop, Phase.MAIL) for _ in tx.recipients]
         self.sent += 1
         self._world.sent.append((self._world.clock.now(), tx))
+        self._world.sources.append(self._source)
         if self._world.hold is not None:
             await self._world.hold.wait()
         answer = self._world.answers.get(self._domain)
@@ -174,8 +188,40 @@ class Room:
         self.used -= octets
 
 
+class Threads:
+    """Work under way on the store's threads, whose end the loop cannot foresee."""
+
+    def __init__(self) -> None:
+        self.begun = self._under_way = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Every hop to a thread is counted meanwhile."""
+        hop_to_thread = database_module._on_thread
+
+        async def counted(*arguments: Any) -> Any:
+            self.begun += 1
+            self._under_way += 1
+            self.idle.clear()
+            try:
+                return await hop_to_thread(*arguments)
+            finally:
+                self._under_way -= 1
+                if not self._under_way:
+                    self.idle.set()
+
+        database_module._on_thread = counted
+        try:
+            yield
+        finally:
+            database_module._on_thread = hop_to_thread
+
+
 @dataclass
 class House:
+    threads: Threads
     database: Database
     clock: VirtualClock
     world: World
@@ -197,14 +243,20 @@ class House:
         return await self.submit(Submission(reverse, people, content, domain, self.clock.now(), **more))  # type: ignore[arg-type]
 
     async def rest(self) -> None:
-        """Until everything that can happen at this moment has happened."""
-        for _ in range(5):
-            for _ in range(30):
+        """Until everything that can happen at this moment has happened: no thread works for the store, and a
+        good many turns of the loop begin nothing there. However slow a thread is, nothing is cut short.
+        """
+        while True:
+            while not self.threads.idle.is_set():
+                await self.threads.idle.wait()
+            before = self.threads.begun
+            for _ in range(20):
                 await asyncio.sleep(0)
-            await self.database.writer.write(lambda connection: None)
-            await self.database.read(lambda connection: None)
+            if self.threads.begun == before and self.threads.idle.is_set():
+                return
 
     async def go_on(self, by_s: float, step_s: float = 30.0) -> None:
+        await self.rest()
         end = self.clock.now() + by_s
         while self.clock.now() < end:
             self.clock.advance(min(step_s, end - self.clock.now()))
@@ -225,13 +277,57 @@ class House:
     async def check(self) -> upkeep.CheckResult:
         return await self.database.read(upkeep.check)
 
+    async def reason(self, message: int) -> Waiting:
+        """Why the message's first recipient waits."""
+        return self.operator.explain((await self.rows(message))[0])
+
+    async def copy_store(self, folder: Path) -> None:
+        """What a daemon that died at this moment would leave behind."""
+
+        def copy(connection: sqlite3.Connection) -> None:
+            other = sqlite3.connect(folder / "mtad.sqlite")
+            connection.backup(other)
+            other.close()
+
+        folder.mkdir()
+        await self.database.read(copy)
+
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, clock: VirtualClock, world: World, *, run: bool = True, **queue: object
+    folder: Path,
+    clock: VirtualClock,
+    world: World,
+    *,
+    shaping: Shaping = SHAPING,
+    ours: Ours | None = None,
+    idle_s: float = 0.0,
+    settled: bool = True,
+    **queue: object,
 ) -> AsyncIterator[House]:
-    """run False: the writer runs, the runner does not (which a daemon that died leaves leases behind with)."""
+    """idle_s: how long a connection waits for more. settled: the house is at rest when it is handed over; else the
+    queue has only just begun to start.
+    """
     config = QueueConfig(retry_jitter=0.0, **queue)  # type: ignore[arg-type]
+    threads = Threads()
+    with threads.watched():
+        async with _house(folder, clock, world, threads, shaping, ours or Ours(), idle_s, config) as house:
+            if settled:
+                await house.rest()
+            yield house
+
+
+@asynccontextmanager
+async def _house(
+    folder: Path,
+    clock: VirtualClock,
+    world: World,
+    threads: Threads,
+    shaping: Shaping,
+    ours: Ours,
+    idle_s: float,
+    config: QueueConfig,
+) -> AsyncIterator[House]:
     async with (
         open_database(folder, clock, cache_octets=1_000_000, readers=1) as database,
         asyncio.TaskGroup() as tasks,
@@ -244,8 +340,10 @@ async def open_house(
         spool = Spool(folder / "spool")
         await writer.write(spool.open)
         ids = IdSource(clock.now, floor=await database.read(journal.newest_id))
-        outgoing, ours, memory, wake = Outgoing(spool, 65_536), Ours(), Room(), asyncio.Event()
-        book = Book(database, writer.lane(sites.ensure), SHAPING, clock, wake, world.fixed_key)
+        outgoing, memory, wake = Outgoing(spool, 65_536), Room(), asyncio.Event()
+        book = Book(database, writer.lane(sites.ensure), shaping, clock, wake, world.fixed_key)
+        warm_ups = WarmUps(database, shaping, clock)
+        await warm_ups.load(ours.all_sources())
         house: House
         settler = Settler(
             lane=writer.lane(outgoing.settle),
@@ -270,10 +368,10 @@ async def open_house(
             memory=memory,
             clock=clock,
             config=config,
-            idle_s=0.0,
+            idle_s=idle_s,
             unwell=lambda: house.trouble,
-            limit_source=lambda source, now: ours.gates.get(source),
-            sent=lambda source, count: None,
+            limit_source=lambda source, now: ours.gates.get(source) or warm_ups.gate(source, now),
+            sent=warm_ups.sent,
         )
         submit = Submit(
             accept=writer.lane(outgoing.accept),
@@ -303,17 +401,18 @@ async def open_house(
         operator = Operator(
             runner=runner, settler=settler, tenants=ours, database=database, outgoing=outgoing, clock=clock
         )
-        house = House(database, clock, world, ours, memory, runner, operator, notifier, submit)
-        running = tasks.create_task(runner.run()) if run else None
+        house = House(threads, database, clock, world, ours, memory, runner, operator, notifier, submit)
+        running = tasks.create_task(runner.run())
         try:
-            await house.rest()
             yield house
         finally:
             runner.stop()
-            if running is not None:
-                await asyncio.wait({running}, timeout=5)
-                running.cancel()
-                await asyncio.wait({running})
+            if world.hold is not None:
+                world.hold.set()
+            await asyncio.wait({running}, timeout=5)
+            running.cancel()
+            await asyncio.wait({running})
             await notifier.finish()
+            await warm_ups.save()
             writer.stop()
             spool.close()
