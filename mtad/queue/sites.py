@@ -22,7 +22,7 @@ def normal_hosts(hosts: Sequence[str]) -> list[str]:
 def rolled_up(hosts: Sequence[str]) -> str:
     """["mx.example.net", "alt1.example.net"] -> "(alt1|mx).example.net"; at most 120 characters.
 
-    Never without a dot, colon or bracket: such names are profiles' (`gmail`, `relay`), which nobody's MX may take.
+    Never without a dot, colon, bracket or #: such names are profiles' (`gmail`, `relay`), which nobody's MX may take.
     """
     names = normal_hosts(hosts)
     if not names:
