@@ -117,6 +117,7 @@ class DomainView:
     selectors: tuple[str, ...]
     credentials: int
     records: tuple[DnsRecord, ...]
+    hourly_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

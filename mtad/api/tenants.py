@@ -60,6 +60,7 @@ class Tenants:
         self._paused: dict[int, str] = {}
         self._signers: dict[int, tuple[Signer, ...]] = {}
         self._sources: dict[int, tuple[str, ...]] = {}  # of domains with a pool
+        self._hourly_limits: dict[int, int] = {}
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, str] = OrderedDict()
         self._dummy_hash = make_hash(secrets.token_hex(16))
@@ -84,6 +85,7 @@ class Tenants:
         self._tracking = {row.id: tracking_of(row, self.public_url) for row in rows}
         self._signers = {number: tuple(some) for number, some in signers.items()}
         self._right.clear()
+        self._hourly_limits = {row.id: row.hourly_limit for row in rows if row.hourly_limit}
         self._sources = {row.id: self._config.pools[row.pool] for row in rows if row.pool in self._config.pools}
         for row in rows:
             if row.pool and row.pool not in self._config.pools:
@@ -114,6 +116,10 @@ class Tenants:
     def all_sources(self) -> tuple[str, ...]:
         """Of delivery.sources and of every pool, each once."""
         return self._every_source
+
+    def hourly_limits(self) -> dict[int, int]:
+        """Domain id -> recipients it may send to in an hour; those without a limit are not there."""
+        return self._hourly_limits
 
     def flags(self, domain_id: int) -> int:
         row = self._by_id.get(domain_id)

@@ -86,7 +86,7 @@ class Operator:
             pace.resume()
         site.shut = None
         for tenant, why in list(site.hushed.items()):
-            if why.reason is not unless:
+            if why.reason not in (unless, WaitReason.QUOTA):
                 del site.hushed[tenant]
         self._runner.book.look_now(site)
 
@@ -159,7 +159,7 @@ class Operator:
         paused = self._tenants.paused().get(recipient.domain_id)
         if paused is not None:
             return Waiting(WaitReason.DOMAIN_PAUSED, None, f"{recipient.domain} is paused: {paused}")
-        held = self._runner.held_up("")
+        held = self._runner.held_up("") or self._runner.quotas.over().get(recipient.domain_id)
         if held is not None:
             return held
         site = self._runner.book.get(recipient.site_id)

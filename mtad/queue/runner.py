@@ -5,7 +5,7 @@ deliver; what an attempt came to is settled in settle.py. Operators' wishes are 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from mtad import log as log_module
@@ -17,6 +17,7 @@ from mtad.mail.reply import Deferred, Failed, Phase, Reply
 from mtad.mail.suppression import Suppressed
 from mtad.mail.waiting import Waiting, WaitReason
 from mtad.queue.book import Book
+from mtad.queue.quota import Quotas
 from mtad.queue.settle import Settler
 from mtad.queue.shaping import Action, Do
 from mtad.queue.site import Site
@@ -55,6 +56,8 @@ class Tenants(Protocol):
         """Addresses the domain sends from; ("",): the system chooses."""
 
     def all_sources(self) -> tuple[str, ...]: ...
+    def hourly_limits(self) -> Mapping[int, int]:
+        """Domain id -> recipients it may send to in an hour; a domain that is not there has no limit."""
 
     def flags(self, domain_id: int) -> int:
         """Flags (storage.outgoing) that all mail of the domain has."""
@@ -107,6 +110,7 @@ class Runner:
         self._composer, self._suppressing = composer, suppressing
         self._memory, self._clock, self._config = memory, clock, config
         self._idle_s, self.unwell, self._limit_source, self._sent = idle_s, unwell, limit_source, sent
+        self.quotas = Quotas(database, clock)
         self._held: dict[int, Held] = {}
         self.count = 0  # jobs in memory, all sites
         self.connections = 0  # wanted or open
@@ -134,6 +138,7 @@ class Runner:
             or domain_id in site.late
             or domain_id in site.hushed
             or domain_id in self._tenants.paused()
+            or domain_id in self.quotas.over()
             or self.unwell() is not None
         ):
             return False
@@ -213,9 +218,12 @@ class Runner:
         if count:
             log.warning("attempts-interrupted", recipients=count)
         await self._database.writer.write(site_table.rebuild_due)
+        await self.quotas.keep(self._tenants.hourly_limits())
 
     async def _round(self, now: float) -> float:
         """Look at every site whose time has come; when to look again."""
+        if await self.quotas.keep(self._tenants.hourly_limits()):
+            self._forget_quotas()
         for site in self.book.due(now):
             self._look(site, now)
         room = self.count < self._config.window and self.book.has_room
@@ -290,6 +298,8 @@ class Runner:
 
     async def _claim(self, site: Site, room: int) -> None:
         now = self._clock.now()
+        for tenant, why in self.quotas.over().items():
+            self._hush(site, tenant, why)
         skip = {*self._tenants.paused(), *site.hushed}
         octets = max(0, (self._memory.limit - self._memory.used) // 2)
         have = set(self._held)
@@ -307,6 +317,8 @@ class Runner:
             site.count -= unused
             self.count -= unused
             site.claiming = False
+            if site.claim_at is not None:  # a row came while we claimed: its look was in vain
+                self.book.remind(site, site.claim_at)
         site.late = claim.late
         if claim.next_due is not None:
             self.book.look_at(site, claim.next_due)
@@ -395,6 +407,8 @@ class Runner:
     # --- workers ---
 
     def _start_workers(self, site: Site) -> None:
+        for tenant in [tenant for tenant in site.hushed if site.ready_of(tenant)]:
+            self.release(site, site.drain(tenant))
         if not site.ready or self.stopping:
             return
         if site.shut is not None or self.why_paused:
@@ -468,6 +482,34 @@ class Runner:
             return None
         return {tenant for tenant in site.heads() if source in self._tenants.sources(tenant)}
 
+    def begin(self, site: Site, jobs: list[Job]) -> list[Job]:
+        tenant = jobs[0].recipient.domain_id if jobs else 0
+        room = self.quotas.room(tenant)
+        if room is None or not jobs:
+            return jobs
+        self.quotas.take(tenant, len(jobs[:room]))
+        why = self.quotas.over().get(tenant)
+        if why is not None:
+            for job in reversed(jobs[room:]):
+                site.push(job, front=True)
+            for one in self.book:
+                if one.ready_of(tenant):  # elsewhere admit() and the claim see to it
+                    self._hush(one, tenant, why)
+        return jobs[:room]
+
+    def not_begun(self, jobs: list[Job]) -> None:
+        tenant = jobs[0].recipient.domain_id
+        if self.quotas.take_back(tenant, len(jobs)):
+            self._forget_quotas(tenant)
+
+    def _forget_quotas(self, only: int | None = None) -> None:
+        """Whoever waits for a quota is looked at anew."""
+        for site in self.book:
+            for tenant, why in list(site.hushed.items()):
+                if why.reason is WaitReason.QUOTA and only in (None, tenant):
+                    del site.hushed[tenant]
+                    self.book.look_now(site)
+
     def held_up(self, source: str) -> Waiting | None:
         cause = self.unwell()
         if cause is not None:
@@ -540,8 +582,10 @@ class Runner:
                 return  # they speak of the message alone, and settling has heeded them
 
     def _hush(self, site: Site, tenant: int, why: Waiting) -> None:
-        """Nothing of this domain goes to the site until why.until."""
-        site.hushed[tenant] = why
+        """Nothing of this domain goes to the site until why.until; a longer wait there is stays."""
+        held = site.hushed.get(tenant)
+        if held is None or (held.until is not None and (why.until is None or why.until > held.until)):
+            site.hushed[tenant] = why
         self.release(site, site.drain(tenant))
         if why.until is not None:
             self.book.remind(site, why.until)

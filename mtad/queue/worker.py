@@ -42,6 +42,12 @@ class Office(Protocol):
     def served_by(self, site: Site, source: str) -> Collection[int] | None:
         """The domains that send from `source`; None: all do."""
 
+    def begin(self, site: Site, jobs: list[Job]) -> list[Job]:
+        """Those that may be attempted; the domain's quota has no room for the others, and they wait."""
+
+    def not_begun(self, jobs: list[Job]) -> None:
+        """No attempt was made: they begin again."""
+
     def held_up(self, source: str) -> Waiting | None:
         """Why nothing leaves from `source` now: store unhealthy, queue paused, warm-up."""
 
@@ -102,7 +108,8 @@ class Worker:
                 if not await self._gates():
                     return
                 most = self._site.profile.max_recipients
-                self._jobs = self._site.pop(most, self._office.served_by(self._site, self._source))
+                jobs = self._site.pop(most, self._office.served_by(self._site, self._source))
+                self._jobs = self._office.begin(self._site, jobs)
                 if not self._jobs:
                     if not await self._park():
                         return
@@ -227,6 +234,7 @@ class Worker:
             self._office.released(self._site, job)
 
     def _put_back(self) -> None:
+        self._office.not_begun(self._jobs)
         for job in reversed(self._jobs):
             self._site.push(job, front=True)
         self._jobs = []

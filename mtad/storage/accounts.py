@@ -16,6 +16,7 @@ class DomainRow:
 
     opens, clicks ("no", "yes", "htmlonly"), pixel_top, footer: how its mail is tracked unless a message says
     otherwise. footer_html, footer_text: None is the default text. web_cname: web_prefix.name points at us.
+    hourly_limit: recipients it may send to in an hour, 0 any number.
     """
 
     id: int
@@ -35,6 +36,7 @@ class DomainRow:
     web_cname: bool = False
     require_tls: bool = False
     skip_verification: bool = False
+    hourly_limit: int = 0
 
     @property
     def flags(self) -> int:
@@ -105,14 +107,16 @@ def remove_domain(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("DELETE FROM domains WHERE name = ?", (name,)).rowcount > 0
 
 
-def set_domain(connection: sqlite3.Connection, name: str, pool: str | None, dsn: bool | None) -> bool:
+def set_domain(
+    connection: sqlite3.Connection, name: str, pool: str | None, dsn: bool | None, hourly_limit: int | None = None
+) -> bool:
     """None leaves a setting as it is."""
-    return (
-        connection.execute(
-            "UPDATE domains SET pool = ifnull(?2, pool), dsn = ifnull(?3, dsn) WHERE name = ?1", (name, pool, dsn)
-        ).rowcount
-        > 0
+    done = connection.execute(
+        "UPDATE domains SET pool = ifnull(?2, pool), dsn = ifnull(?3, dsn), hourly_limit = ifnull(?4, hourly_limit)"
+        " WHERE name = ?1",
+        (name, pool, dsn, hourly_limit),
     )
+    return done.rowcount > 0
 
 
 def pause_domain(connection: sqlite3.Connection, name: str, why: str | None) -> bool:

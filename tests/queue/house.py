@@ -122,11 +122,13 @@ class Visit:
 
 @dataclass
 class Ours:
-    """Domains a.example (1) and c.example (2). pools: domain id -> source addresses. gates: why one must wait."""
+    """Domains a.example (1) and c.example (2). pools: domain id -> source addresses. gates: why one must wait.
+    limits: domain id -> recipients an hour; replace it to change it."""
 
     held: dict[int, str] = field(default_factory=dict)
     pools: dict[int, tuple[str, ...]] = field(default_factory=dict)
     gates: dict[str, Waiting] = field(default_factory=dict)
+    limits: dict[int, int] = field(default_factory=dict)
 
     def paused(self) -> dict[int, str]:
         return self.held
@@ -136,6 +138,9 @@ class Ours:
 
     def all_sources(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("", *(source for some in self.pools.values() for source in some))))
+
+    def hourly_limits(self) -> dict[int, int]:
+        return self.limits
 
     def flags(self, domain_id: int) -> int:
         return 0
