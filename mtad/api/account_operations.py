@@ -20,6 +20,7 @@ from mtad.storage.accounts import DkimKeyRow, DomainRow
 
 log = log_module.get("api")
 
+MAX_HOURLY_LIMIT = 1_000_000_000
 _SUFFIXES = {Algorithm.RSA: "", Algorithm.ED25519: "e"}
 
 
@@ -71,12 +72,22 @@ class AccountOperations(Base):
         log.info("domain-paused" if why else "domain-resumed", domain=domain, why=why)
         await self._changed()
 
-    async def domain_set(self, name: str, pool: str | None = None, dsn: bool | None = None) -> DomainView:
-        """pool: of source addresses, "" for all. dsn: tell the senders of relayed mail of failures. None: as it is."""
+    async def domain_set(
+        self, name: str, pool: str | None = None, dsn: bool | None = None, hourly_limit: int | None = None
+    ) -> DomainView:
+        """pool: of source addresses, "" for none of its own. dsn: tell the senders of relayed mail of failures.
+
+        hourly_limit: recipients it may send to in an hour, 0 any number. None: as it is.
+        """
         domain = domain_name(name)
-        if not await self._write(lambda connection: accounts.set_domain(connection, domain, pool, dsn)):
+        if pool and self._pools is not None and pool not in self._pools:
+            known = ", ".join(sorted(self._pools)) or "none yet"
+            raise NotThere(f"no pool {shorten(pool)!r}: delivery.pools names {known}")
+        if hourly_limit is not None and not 0 <= hourly_limit <= MAX_HOURLY_LIMIT:
+            raise Impossible(f"an hourly limit is 0, for none, to {MAX_HOURLY_LIMIT}")
+        if not await self._write(lambda connection: accounts.set_domain(connection, domain, pool, dsn, hourly_limit)):
             raise _no_domain(domain)
-        log.info("domain-set", domain=domain, pool=pool, dsn=dsn)
+        log.info("domain-set", domain=domain, pool=pool, dsn=dsn, hourly_limit=hourly_limit)
         await self._changed()
         return await self.domain_show(domain)
 
@@ -118,7 +129,7 @@ class AccountOperations(Base):
             DnsRecord(f"{key.selector}._domainkey.{row.name}", "TXT", key.record, f"DKIM key ({key.algorithm})")
             for key in keys
         ]
-        records.append(DnsRecord(row.name, "TXT", self._spf(), "SPF: this server may send for the domain"))
+        records.append(DnsRecord(row.name, "TXT", self._spf(row.pool), "SPF: this server may send for the domain"))
         bounces = "MX: only if mail to the domain is to come in here"
         records.append(DnsRecord(row.name, "MX", f"10 {self._hostname}", bounces, optional=True))
         return DomainView(
@@ -130,11 +141,13 @@ class AccountOperations(Base):
             selectors=tuple(key.selector for key in keys),
             credentials=logins,
             records=tuple(records),
+            hourly_limit=row.hourly_limit,
         )
 
-    def _spf(self) -> str:
-        """RFC 7208 §5: by our addresses where they are configured, else by our name."""
-        parts = [f"ip{ipaddress.ip_address(source).version}:{source}" for source in self._sources]
+    def _spf(self, pool: str) -> str:
+        """RFC 7208 §5: by the addresses the domain sends from where they are configured, else by our name."""
+        sources = (self._pools or {}).get(pool, self._sources)
+        parts = [f"ip{ipaddress.ip_address(source).version}:{source}" for source in sources]
         return " ".join(["v=spf1", *(parts or [f"a:{self._hostname}"]), "~all"])
 
 

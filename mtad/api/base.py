@@ -4,7 +4,7 @@ Room: api. May import: mail, storage. `Delivering` and `SiteNow` are what the op
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from mtad.clock import Clock
@@ -75,7 +75,8 @@ class Delivering(Protocol):
 
 class Base:
     """runner None: no daemon delivers, the store alone is worked on. `changed` is awaited after domains, keys or
-    credentials changed. hostname, sources: ours, for the DNS records we propose.
+    credentials changed. hostname, sources: ours, for the DNS records we propose. pools: those of the configuration,
+    None: it is not known here.
     """
 
     def __init__(
@@ -89,9 +90,11 @@ class Base:
         changed: Callable[[], Awaitable[None]],
         hostname: str,
         sources: Sequence[str] = (),
+        pools: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._database, self._outgoing, self._ids, self._clock = database, outgoing, ids, clock
         self._runner, self._changed, self._hostname, self._sources = runner, changed, hostname, tuple(sources)
+        self._pools = pools
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.writer.write(work)

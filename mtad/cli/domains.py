@@ -5,12 +5,13 @@ Room: cli.
 
 import click
 
+from mtad.api.account_operations import MAX_HOURLY_LIMIT
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
 from mtad.api.results import DomainView
 from mtad.cli.common import founder, operator
 from mtad.cli.output import Output
-from mtad.cli.words import moment
+from mtad.cli.words import count, moment
 
 _STRING = 255  # octets of one string of a TXT record (RFC 1035 §3.3.14)
 
@@ -83,7 +84,8 @@ async def show(desk: Desk, out: Output, name: str) -> None:
             ("Domain", found.name),
             ("Added", moment(found.created_at)),
             ("Logins", str(found.credentials)),
-            ("Pool", found.pool or "all source addresses"),
+            ("Pool", found.pool or "none of its own"),
+            ("Hourly limit", count(found.hourly_limit, "recipient") if found.hourly_limit else "none"),
             ("DSNs", "sent for relayed mail that fails" if found.dsn else "not sent"),
             ("Paused", found.paused_why or ""),
         ]
@@ -125,15 +127,24 @@ async def resume(desk: Desk, out: Output, name: str) -> None:
 
 @domain.command("set")
 @click.argument("name")
-@click.option("--pool", metavar="NAME", help='The pool of source addresses it sends from (delivery.pools); "" for all.')
+@click.option("--pool", metavar="NAME", help='A pool of source addresses of its own (delivery.pools); "" for none.')
 @click.option("--dsn/--no-dsn", default=None, help="Tell the senders of relayed mail when it fails.")
+@click.option(
+    "--hourly-limit",
+    type=click.IntRange(0, MAX_HOURLY_LIMIT),
+    metavar="N",
+    help="To how many recipients it may send in an hour; the rest waits. 0 is no limit.",
+)
 @operator
-async def set_(desk: Desk, out: Output, name: str, pool: str | None, dsn: bool | None) -> None:
+async def set_(
+    desk: Desk, out: Output, name: str, pool: str | None, dsn: bool | None, hourly_limit: int | None
+) -> None:
     """Change a domain's settings."""
-    if pool is None and dsn is None:
-        raise click.UsageError("Name what to set: --pool, --dsn or --no-dsn.")
-    found = await desk.ask(Operations.domain_set, name, pool, dsn)
+    if pool is None and dsn is None and hourly_limit is None:
+        raise click.UsageError("Name what to set: --pool, --dsn, --no-dsn or --hourly-limit.")
+    found = await desk.ask(Operations.domain_set, name, pool, dsn, hourly_limit)
     if out.json:
         out.document(found)
-    else:
-        out.line(f"{found.name}: pool {found.pool or '(all)'}, DSNs {'on' if found.dsn else 'off'}.")
+        return
+    limit = f"{found.hourly_limit} recipients an hour" if found.hourly_limit else "no hourly limit"
+    out.line(f"{found.name}: pool {found.pool or '(none)'}, DSNs {'on' if found.dsn else 'off'}, {limit}.")

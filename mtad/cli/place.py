@@ -19,16 +19,17 @@ SYSTEM_CONFIG = Path("/etc/mtad/mtad.toml")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """folder: of the data. config: what goes with it; the defaults when no file was named."""
+    """folder: of the data. config: what goes with it; the defaults when no file was named: then `told` is False."""
 
     folder: Path
     config: Config
+    told: bool = False
 
 
 def find(data: Path | None, config_file: Path | None, environ: Mapping[str, str]) -> Place:
     """Raises Impossible when nothing says where, ConfigError when the file named has a mistake."""
     if data is not None:
-        return Place(data, load(config_file) if config_file else Config())
+        return Place(data, load(config_file), told=True) if config_file else Place(data, Config())
     if config_file is not None:
         return _of_file(config_file)
     if environ.get("MTAD_DATA"):
@@ -45,4 +46,4 @@ def find(data: Path | None, config_file: Path | None, environ: Mapping[str, str]
 
 def _of_file(file: Path) -> Place:
     config = load(file)
-    return Place(config.server.data_dir, config)
+    return Place(config.server.data_dir, config, told=True)

@@ -68,6 +68,7 @@ async def _operations(place: Place, database: Database, clock: Clock) -> Operati
         changed=changed,
         hostname=config.server.hostname or socket.getfqdn(),
         sources=config.delivery.sources,
+        pools=config.delivery.pools if place.told else None,
     )
 
 

@@ -233,6 +233,31 @@ async def test_two_who_add_one_domain_at_one_time_get_one_domain_and_one_clear_n
     assert len(await house.database.read(accounts.dkim_keys)) == 1
 
 
+async def test_a_pool_must_be_one_that_is_configured(house):
+    operations = house.operations
+    operations._pools, operations._sources = {"news": ("192.0.2.26", "2001:db8::26"), "bulk": ("192.0.2.27",)}, ()
+    with pytest.raises(Impossible, match=r"no pool 'gnus': delivery\.pools names bulk, news"):
+        await operations.domain_set("ours.example", pool="gnus")
+    assert (await operations.domain_show("ours.example")).pool == ""
+    view = await operations.domain_set("ours.example", pool="news")
+    [spf] = [record.value for record in view.records if record.value.startswith("v=spf1")]
+    assert spf == "v=spf1 ip4:192.0.2.26 ip6:2001:db8::26 ~all"
+    view = await operations.domain_set("ours.example", pool="")
+    assert [r.value for r in view.records if r.value.startswith("v=spf1")] == ["v=spf1 a:mail.ours.example ~all"]
+    operations._pools = {}
+    with pytest.raises(Impossible, match="names none yet"):
+        await operations.domain_set("ours.example", pool="news")
+
+
+async def test_an_hourly_limit_is_kept_and_taken_back(house):
+    assert (await house.operations.domain_set("ours.example", hourly_limit=100)).hourly_limit == 100
+    assert (await house.operations.domain_set("ours.example", dsn=False)).hourly_limit == 100
+    assert (await house.operations.domain_set("ours.example", hourly_limit=0)).hourly_limit == 0
+    for wrong in (-1, 10**10):
+        with pytest.raises(Impossible, match="an hourly limit is 0"):
+            await house.operations.domain_set("ours.example", hourly_limit=wrong)
+
+
 async def test_a_domain_is_changed_paused_and_removed_and_the_daemon_hears_of_each(house):
     await house.operations.domain_set("ours.example", pool="news", dsn=False)
     await house.operations.domain_pause("OURS.example", "unpaid")

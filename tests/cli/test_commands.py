@@ -168,6 +168,11 @@ def test_a_domain_is_added_with_records_ready_to_paste(mtad, store):
 
 def test_a_domain_is_changed_paused_and_removed(as_json, mtad, daemon, store):
     assert as_json("domain set --pool news --no-dsn ours.example")["dsn"] is False
+    said = mtad("domain set --hourly-limit 500 ours.example").stdout
+    assert said == "ours.example: pool news, DSNs off, 500 recipients an hour.\n"
+    assert "Hourly limit  500 recipients\n" in mtad("domain show ours.example").stdout
+    assert "no hourly limit" in mtad("domain set --hourly-limit 0 ours.example").stdout
+    mtad("domain set --hourly-limit x ours.example", code=2)
     mtad("domain pause --why unpaid ours.example")
     assert "unpaid" in mtad("domain list").stdout
     assert "unpaid" in mtad("domain show ours.example").stdout
