@@ -14,7 +14,8 @@ from collections.abc import Callable
 from mtad.mail.options import Clicks
 from mtad.mail.token import Purpose, Tokens
 from mtad.message.headers import scan
-from mtad.message.template import Plan, compile, may_need
+from mtad.message.plan import Plan
+from mtad.message.template import compile, may_need
 from mtad.message.transfer import quoted
 from mtad.message.variables import Person
 

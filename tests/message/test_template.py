@@ -15,7 +15,8 @@ from mtad.mail.options import Clicks
 from mtad.message.dkim import Algorithm, Signer, load_key, make_key, public_record
 from mtad.message.finish import finish
 from mtad.message.headers import decode, scan
-from mtad.message.template import Plan, compile, may_need
+from mtad.message.plan import Plan
+from mtad.message.template import compile, may_need
 from mtad.message.variables import Unfillable
 from tests.message.dkim_check import verify
 from tests.message.recipients import click, person
@@ -144,6 +145,15 @@ def test_no_value_changes_more_than_its_slot(coding, value, start):
     assert made.keys() == ["From", "To", "Subject", "MIME-Version", "Content-Type"]
 
 
+@pytest.mark.parametrize("value", ["", "-", "v", "\n"])
+def test_text_behind_a_variable_cannot_become_a_delimiter(value):
+    part = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n%recipient.x%--b--\r\n"
+    content = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + part + b"--b\r\n\r\nlast\r\n--b--\r\n"
+    first, last = email.message_from_bytes(fill(content, Plan(via_list=True), {"x": value})).get_payload()
+    assert first.get_payload(decode=True) == value.replace("\n", "\r\n").encode() + b"--b--"
+    assert last.get_payload() == "last"
+
+
 @settings(max_examples=60, deadline=None)
 @given(value=st.text(max_size=400))
 def test_no_value_gets_out_of_its_header_field(value):
@@ -201,7 +211,14 @@ _FRAGMENTS = (
 @settings(max_examples=150, deadline=None)
 @given(
     coding=st.sampled_from([b"7bit", b"Quoted-Printable", b"BASE64"]),
-    subject=st.sampled_from([b"s", b"=?utf-8?B?JXJlY2lwaWVudF9lbWFpbCU=?=", b"=?utf-8?q?=25recipient=5Femail%?="]),
+    subject=st.sampled_from(
+        [
+            b"s",
+            b"=?utf-8?B?JXJlY2lwaWVudF9lbWFpbCU=?=",
+            b"=?x?b?JXJlY2lwaWVudF9lbWFpbCU=?=",
+            b"=?utf-8?q?=25recipient=5Femail%?=",
+        ]
+    ),
     pieces=st.lists(st.sampled_from(_FRAGMENTS), max_size=4),
     nested=st.booleans(),
 )
