@@ -154,6 +154,6 @@ def trackable(target: str, own: str) -> bool:
     """own: what URLs of ours begin with, "" unknown: those lead to us already."""
     if len(target) > MAX_URL or not _TRACKABLE.fullmatch(target):
         return False
-    if own and target.startswith(own):
-        return False
+    if own and target.startswith(own.rstrip("/")) and target[len(own.rstrip("/")) :][:1] in ("", "/", "?", "#"):
+        return False  # but "https://ours.example.net" does not lead to "https://ours.example"
     return target.isascii() or len(target.encode("utf-8", "replace")) <= MAX_URL

@@ -96,7 +96,10 @@ def test_a_target_is_read_as_a_browser_reads_it(source, target):
 
 def test_only_web_links_of_others_are_trackable():
     assert trackable("HTTP://x.example/ä", "")
-    assert not trackable("https://t.example/u/1", "https://t.example/")
+    for own in ("https://t.example/", "https://t.example"):
+        assert not trackable("https://t.example/u/1", own)
+        assert not trackable("https://t.example", own)
+        assert trackable("https://t.example.net/", own)
     for target in (
         "mailto:a@b.example",
         "tel:1",
