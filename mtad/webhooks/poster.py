@@ -46,24 +46,32 @@ class Poster:
 
     async def post(self, target: Target, body: Body) -> Answer:
         """Never raises, but for a cancellation."""
+        started = self._clock.steady()
+        status, error, again = await self._once(target, body)
+        if again:
+            status, error, _ = await self._once(target, body)
+        return Answer(status, error, self._clock.steady() - started)
+
+    async def _once(self, target: Target, body: Body) -> tuple[int | None, str, bool]:
+        """Status, error, and whether to try again now: a receiver may close a kept connection just as we use it."""
         headers = {"Content-Type": body.content_type}
         if target.authorization:
             headers["Authorization"] = target.authorization
-        started, status, error = self._clock.steady(), None, ""
+        status: int | None = None
         try:
             async with self._session.post(
                 URL(target.url, encoded=True), data=body.content, headers=headers, allow_redirects=False
             ) as response:
                 status = response.status
-                if not response.content.is_eof() or not response.content.at_eof():
+                if not response.content.at_eof():
                     await self._drain(response)
         except TimeoutError:
-            if status is None:
-                error = "timed out"
+            return status, "" if status else "timed out", False
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             if status is None:
-                error = _said(problem)
-        return Answer(status, error, self._clock.steady() - started)
+                lost = isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+                return None, _said(problem), lost and not isinstance(problem, aiohttp.ClientConnectorError)
+        return status, "", False
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         """Nobody reads what a receiver says beyond its status; a long or slow one costs it the connection."""
@@ -98,7 +106,7 @@ async def open_poster(
         resolver=_Names(lookup),
         ssl=context or ssl.create_default_context(),
         limit=0,  # the sender counts
-        keepalive_timeout=15.0,
+        keepalive_timeout=4.0,  # common servers close after 5 s
         ttl_dns_cache=30,
         socket_factory=_guarded(config.allow_private),
     )

@@ -178,7 +178,8 @@ class Sender:
         except sqlite3.Error as error:
             log.error("outbox-unwritable", cause=error)
             return
-        log.info("webhook-gone", webhook=webhook, posts=count)
+        if count:
+            log.info("webhook-gone", webhook=webhook, posts=count)
         if count == store.BATCH:
             self.wake.set()
 

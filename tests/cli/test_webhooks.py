@@ -22,7 +22,7 @@ URL = "https://bob:s3cr3t@x.example/hook?a=1"
 SHOWN = "https://x.example/hook?a=1"
 
 
-class Offered(WebhookOperations, Operations):
+class Offered(Operations, WebhookOperations):
     """All there are."""
 
 

@@ -174,6 +174,32 @@ async def test_nobody_there_is_a_failed_attempt(house, receiver):
     assert sorted(one.made[0].error for one in found) == ["Connection refused", "the name has no address"]
 
 
+async def test_a_kept_connection_that_the_receiver_closes_as_we_use_it_costs_no_attempt(house):
+    connections, asked = [], []
+
+    async def talk(reader, writer):
+        """One answer a connection; the second request on it is read and dropped."""
+        connections.append(writer)
+        for turn in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            asked.append(turn)
+            if turn == 0:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        await house.hook("opened", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await house.settled(await house.events(EventType.OPENED))
+        [one] = await house.settled(await house.events(EventType.OPENED))
+        for writer in connections:
+            writer.close()
+    assert asked == [0, 1, 0]
+    assert (one.state, len(one.made)) == (PostState.DONE, 1)
+
+
 @pytest.mark.parametrize(
     "host",
     [
