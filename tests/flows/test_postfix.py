@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,15 +70,20 @@ def free_port() -> int:
 
 
 @contextmanager
+def open_folder() -> Iterator[Path]:
+    """One that the user Postfix runs as may enter. Any pytest that starts closes the folders of all others."""
+    with tempfile.TemporaryDirectory(prefix="mtad-postfix-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@contextmanager
 def postfix(folder: Path, daemon: Daemon) -> Iterator[int]:
     """The port where it takes mail; ends with the processes it started."""
     host, smarthost = daemon.address("submission")
     conf, port = folder / "etc", free_port()
     for name in ("etc", "spool", "data"):
-        (folder / name).mkdir(parents=True)
-    for parent in (folder, *folder.parents[:3]):
-        if os.stat(parent).st_uid == os.geteuid():
-            parent.chmod(0o755)  # pytest's folders are closed to the user that Postfix runs as
+        (folder / name).mkdir()
     shutil.chown(folder / "data", "postfix")
     certificate = folder / "ca.pem"
     shutil.copy(daemon.ready["ca_file"], certificate)
@@ -102,7 +108,12 @@ def test_a_postfix_smarthost_loses_nothing_on_the_way_through(
     source = require_peer("smtp-source", "postfix")
     if os.geteuid() != 0:
         missing_peer("a private Postfix needs root")
-    with Sink() as sink, Daemon(tmp_path, relay=sink.address) as daemon, postfix(tmp_path / "pf", daemon) as port:
+    with (
+        Sink() as sink,
+        Daemon(tmp_path, relay=sink.address) as daemon,
+        open_folder() as folder,
+        postfix(folder, daemon) as port,
+    ):
         words = [str(source), "-s", "20", "-m", str(COUNT), "-l", "2048", "-f", "a@sandbox.mtad.test", "-N"]
         words += ["-t", "bob@example.net", f"127.0.0.1:{port}"]
         subprocess.run(words, check=True, capture_output=True, timeout=300)
