@@ -63,6 +63,7 @@ from mtad.smtp.policy import DoorPolicy
 from mtad.storage import captured, journal, settings, sites
 from mtad.storage.database import Database, Lane
 from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
+from mtad.storage.record import EventRow
 from mtad.storage.spool import Spool
 from mtad.storage.tracked import TrackedStore
 from mtad.tracking.clients import Clients, load_client_rules
@@ -213,9 +214,10 @@ class House:
 
     def _build_submit(self) -> None:
         config = self.config
+        self._facts: Lane[EventRow] = self.database.writer.lane(journal.add, patient=True)
         self.submit = Submit(
             accept=self._accept,
-            rejected=self.database.writer.lane(journal.add, patient=True),
+            rejected=self._facts,
             desk=self.runner,
             domains=self.tenants,
             ids=self.ids,
@@ -238,6 +240,7 @@ class House:
             max_hops=config.smtp.max_hops,
             wants=self.tenants.wants_dsn,
             name_of=self.tenants.name_of,
+            told=self._facts.tell,
         )
 
     def _build_inbound(self) -> None:
@@ -284,6 +287,7 @@ class House:
             token=lambda: secrets.token_hex(25),
             config=self.webhook_config(),
         )
+        self.operations.posting = self.sender
         self.database.writer.on_commit = self._committed
 
     def webhook_config(self) -> Posting:

@@ -6,11 +6,12 @@ Room: api. May import: mail, message, storage.
 from mtad.api.account_operations import AccountOperations
 from mtad.api.base import Impossible
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
+from mtad.api.webhook_operations import WebhookOperations
 
 __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 
-class Operations(AccountOperations, JournalOperations):
+class Operations(AccountOperations, JournalOperations, WebhookOperations):
     """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
 
     Raises Impossible with one line for people.
@@ -46,6 +47,15 @@ OFFERED = {
         Operations.captured_list,
         Operations.captured_show,
         Operations.captured_clear,
+        Operations.webhook_add,
+        Operations.webhook_list,
+        Operations.webhook_remove,
+        Operations.webhook_pause,
+        Operations.webhook_resume,
+        Operations.webhook_log,
+        Operations.webhook_replay,
+        Operations.webhook_test,
+        Operations.webhook_key,
         Operations.check,
     )
 }

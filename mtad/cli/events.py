@@ -83,6 +83,38 @@ def _facts(event: Event) -> str:
             return f"attempt {number} was cut off and its outcome is unknown: the next one may make a duplicate"
         case EventType.NOTIFIED:
             return f"a delivery status notification went to <{event.reverse_path}>"
+        case EventType.FAILED_LATE:
+            return f"a report came after it was taken: {_status_text(detail)}"
+        case EventType.OPENED | EventType.CLICKED | EventType.UNSUBSCRIBED:
+            return _visit(event)
+        case EventType.COMPLAINED:
+            return f"a feedback report says: {detail.get('feedback-type', 'abuse')}"
+        case EventType.STORED:
+            return str((detail.get("storage") or {}).get("key", ""))
+
+
+def _visit(event: Event) -> str:
+    """ "https://shop.example/ by Firefox on Linux from [192.0.2.7], Berlin, DE"."""
+    detail = event.detail
+    client, place = detail.get("client-info") or {}, detail.get("geolocation") or {}
+    words = [str(detail.get("url") or "")]
+    if event.type is EventType.UNSUBSCRIBED:
+        tags = [str(tag) for tag in detail.get("tags") or ()]
+        words.append("from all mail of the domain" if tags in ([], ["*"]) else f"from {', '.join(tags)}")
+    if client.get("client-name"):
+        words.append(f"by {client['client-name']} on {client.get('client-os', 'Unknown')}")
+    if client.get("bot"):
+        words.append(f"({client['bot']}: not a person)")
+    if detail.get("ip"):
+        words.append(f"from [{detail['ip']}]")
+    where = [str(place[key]) for key in ("city", "country") if place.get(key) not in (None, "", "Unknown")]
+    return ", ".join([" ".join(word for word in words if word), *where])
+
+
+def _status_text(detail: dict[str, Any]) -> str:
+    status = detail.get("delivery-status") or {}
+    words = [str(status[key]) for key in ("code", "enhanced-code", "message") if status.get(key)]
+    return f"{' '.join(words)}; {detail.get('cause', 'unknown')}"
 
 
 def _origin(about: dict[str, Any]) -> str:
@@ -102,6 +134,9 @@ def _attempt(event: Event) -> str:
     hop: dict[str, Any] = event.detail.get("hop") or {}
     if not status.get("code"):  # no attempt: an operator took it out of the queue
         return str(status.get("description") or "")
+    if str(event.detail.get("reason", "")).startswith("suppress"):
+        why = f" ({status['message']})" if status.get("message") else ""
+        return f"{status['code']} {status.get('description', '')}{why}; nothing was tried"
     words = [f"attempt {status.get('attempt-no', '?')}"]
     if status.get("mx-host"):
         words.append(f"to {status['mx-host']}" + (f" [{hop['ip']}]" if hop.get("ip") else ""))

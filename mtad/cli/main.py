@@ -14,6 +14,7 @@ from mtad.cli.events import events, message
 from mtad.cli.queue import queue
 from mtad.cli.service import check, check_config, dev, serve
 from mtad.cli.sites import site
+from mtad.cli.webhooks import webhook
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,5 +27,9 @@ def main() -> None:
     """
 
 
-for command in (serve, dev, check_config, check, queue, site, events, message, domain, credential, captured):
+_COMMANDS = (
+    *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
+    *(webhook,),
+)
+for command in _COMMANDS:
     main.add_command(command)

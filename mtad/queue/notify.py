@@ -15,6 +15,7 @@ from mtad.config import BounceConfig
 from mtad.feedback.reports import Action, RecipientReport, Report, dsn, may_report
 from mtad.mail.address import BadAddress, parse_address
 from mtad.mail.envelope import Submission
+from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, made_at, queue_id
 from mtad.mail.reply import Hop, Refused, Reply
 from mtad.message.headers import scan
@@ -22,6 +23,7 @@ from mtad.queue.submit import Submit
 from mtad.queue.work import Held
 from mtad.storage.database import Database
 from mtad.storage.outgoing import Flag, Outgoing, StoredMessage, StoredRecipient
+from mtad.storage.record import EventRow
 
 log = log_module.get("queue")
 
@@ -29,7 +31,7 @@ log = log_module.get("queue")
 class Notifier:
     """failed() is called for each recipient given up, relayed() where a host without DSN took the message. The report
     goes into the queue at once when the message's bytes are in memory, so that it is committed with the outcome; else
-    as soon as they are read.
+    as soon as they are read. told: takes the event of each report sent.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class Notifier:
         max_hops: int,
         wants: Callable[[int], bool],
         name_of: Callable[[int], str],
+        told: Callable[[EventRow], None],
     ) -> None:
         self._submit, self._database, self._outgoing, self._ids = submit, database, outgoing, ids
         self._clock, self._config, self._hostname, self._max_hops = clock, config, hostname, max_hops
-        self._wants, self._name_of = wants, name_of
+        self._wants, self._name_of, self._told = wants, name_of, told
         self._tasks: set[asyncio.Task[None]] = set()
         self.sent = 0
 
@@ -136,4 +139,6 @@ class Notifier:
             log.error("report-refused", msg=queue_id(message.id), rcpt=str(sender), reply=refused.reply)
             return
         self.sent += 1
+        kind = int(EventType.NOTIFIED)
+        self._told((self._ids.next(), kind, recipient.domain_id, message.id, recipient.id, None))
         log.info("sender-notified", msg=queue_id(message.id), rcpt=str(sender))

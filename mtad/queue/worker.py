@@ -178,7 +178,7 @@ class Worker:
             chunks,
             sum(map(len, chunks)),
             smtputf8=bool(message.flags & Flag.SMTPUTF8),
-            eight_bit=bool(message.flags & Flag.EIGHT_BIT),
+            eight_bit=bool(message.flags & Flag.EIGHT_BIT) or _grew_wide(self._jobs[0], chunks),
             require_tls=bool(flags & Flag.REQUIRE_TLS),
         )
         _ask_for_notices(transaction, message, self._jobs)
@@ -260,6 +260,11 @@ class Worker:
             self._session.close()
             self._session = None
             self._site.live[self._source] -= 1
+
+
+def _grew_wide(job: Job, chunks: tuple[bytes, ...]) -> bool:
+    """A value filled into an 8-bit part may be its first octet beyond ASCII (RFC 6152)."""
+    return job.held.template is not None and not all(map(bytes.isascii, chunks))
 
 
 def _ask_for_notices(transaction: Transaction, message: StoredMessage, jobs: list[Job]) -> None:

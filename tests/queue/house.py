@@ -378,9 +378,10 @@ async def _house(
             limit_source=lambda source, now: ours.gates.get(source) or warm_ups.gate(source, now),
             sent=warm_ups.sent,
         )
+        facts = writer.lane(journal.add)
         submit = Submit(
             accept=writer.lane(outgoing.accept),
-            rejected=writer.lane(journal.add),
+            rejected=facts,
             desk=runner,
             domains=ours,
             ids=ids,
@@ -402,6 +403,7 @@ async def _house(
             max_hops=50,
             wants=lambda domain_id: True,
             name_of=ours.name_of,
+            told=facts.tell,
         )
         operator = Operator(
             runner=runner, settler=settler, tenants=ours, database=database, outgoing=outgoing, clock=clock
