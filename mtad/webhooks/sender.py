@@ -31,6 +31,7 @@ log = log_module.get("webhooks")
 POLL_S = 30.0  # the store is looked at so often even when nobody says there is news
 _TURNS = 4  # lanes that get another chance when a post has ended
 LINGER_S = 0.01  # between two looks: what is committed meanwhile comes with the second
+MAX_LINGER_S = 0.25
 
 
 @dataclass(slots=True)
@@ -107,10 +108,13 @@ class Sender:
             self._tasks = tasks
             while not self._stopping:
                 self.wake.clear()
+                started = self._clock.steady()
                 until = await self._look()
+                took_s = self._clock.steady() - started
                 await self._clock.nap(self.wake, until)
                 if not self._stopping:
-                    await self._clock.sleep(LINGER_S)
+                    # With thousands of lanes that wait, looking must not become what the store does all day.
+                    await self._clock.sleep(min(max(LINGER_S, 4 * took_s), MAX_LINGER_S))
 
     def stop(self) -> None:
         self._stopping = True
