@@ -1,0 +1,1 @@
+"""Tracking: the links in mail that lead back to us: opened, clicked, unsubscribed."""
