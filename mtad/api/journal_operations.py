@@ -1,16 +1,18 @@
 """Journal operations: events, a message's timeline, captured mail, and the check of the store.
 
-Room: api. May import: mail, message, storage.
+Room: api. May import: mail, message, storage, webhooks.
 """
 
 from mtad.api.base import Impossible, NotThere, number_of, shorten
 from mtad.api.queue_operations import QueueOperations
 from mtad.api.results import CapturedItem, CapturedMessage, CheckReport, Timeline
+from mtad.api.webhook_operations import MAX_POSTS, post_view
 from mtad.mail.event import INTERNAL, Event, EventType
 from mtad.mail.ids import queue_id
 from mtad.message.headers import scan
-from mtad.storage import captured, journal, upkeep
+from mtad.storage import captured, journal, outbox, upkeep, webhooks
 from mtad.storage.journal import EventFilter
+from mtad.storage.outbox import PostFilter
 
 MAX_EVENTS = 10_000  # of one answer
 
@@ -18,10 +20,16 @@ MAX_EVENTS = 10_000  # of one answer
 EVENT_WORDS = {
     "accepted": (EventType.ACCEPTED,),
     "delivered": (EventType.DELIVERED,),
-    "failed": (EventType.FAILED_TEMPORARY, EventType.FAILED_PERMANENT),
+    "failed": (EventType.FAILED_TEMPORARY, EventType.FAILED_PERMANENT, EventType.FAILED_LATE),
     "failed-temporary": (EventType.FAILED_TEMPORARY,),
     "failed-permanent": (EventType.FAILED_PERMANENT,),
+    "failed-late": (EventType.FAILED_LATE,),
     "rejected": (EventType.REJECTED,),
+    "opened": (EventType.OPENED,),
+    "clicked": (EventType.CLICKED,),
+    "unsubscribed": (EventType.UNSUBSCRIBED,),
+    "complained": (EventType.COMPLAINED,),
+    "stored": (EventType.STORED,),
 }
 _EVERY = tuple(kind for kind in EventType if kind not in INTERNAL)
 
@@ -54,7 +62,11 @@ class JournalOperations(QueueOperations):
     async def message_show(self, message: str) -> Timeline:
         view = await self.queue_show(message)
         events = await self._read(lambda connection: journal.timeline(connection, number_of(view.id)))
-        return Timeline(view, tuple(events))
+        wanted = PostFilter(events=[event.id for event in events])
+        found = await self._read(lambda connection: outbox.posts(connection, wanted, MAX_POSTS))
+        rows = {row.id: row for row in await self._read(webhooks.webhooks)}
+        posts = [post_view(post, rows.get(post.lane), False) for post in reversed(found)]
+        return Timeline(view, tuple(events), tuple(posts))
 
     async def captured_list(self, recipient: str = "", limit: int = 100) -> tuple[CapturedItem, ...]:
         """The last ones first."""

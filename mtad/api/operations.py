@@ -49,6 +49,7 @@ OFFERED = {
         Operations.captured_clear,
         Operations.webhook_add,
         Operations.webhook_list,
+        Operations.webhook_set,
         Operations.webhook_remove,
         Operations.webhook_pause,
         Operations.webhook_resume,

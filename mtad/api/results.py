@@ -7,6 +7,7 @@ JSON and read again (api/codec.py).
 from dataclasses import dataclass
 from typing import Any
 
+from mtad.api.webhook_operations import PostView
 from mtad.mail.event import Event
 from mtad.mail.waiting import Waiting
 
@@ -61,10 +62,13 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """events: all that is known of it in the order of time, internal facts (interrupted, notified) too."""
+    """events: all that is known of it in the order of time, internal facts (interrupted, notified) too. posts: to
+    webhooks, with every attempt, in the order they were made.
+    """
 
     message: MessageView
     events: tuple[Event, ...]
+    posts: tuple[PostView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

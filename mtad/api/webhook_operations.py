@@ -172,7 +172,7 @@ class WebhookOperations(Base):
         most = max(0, min(limit, MAX_POSTS))
         found = await self._read(lambda connection: outbox.posts(connection, wanted, most))
         known = {row.id: row for row in rows}
-        return tuple(_view(post, known.get(post.lane), requests) for post in found)
+        return tuple(post_view(post, known.get(post.lane), requests) for post in found)
 
     async def webhook_replay(
         self,
@@ -324,7 +324,8 @@ def _lanes(rows: list[WebhookRow], webhook: str, domain: str) -> Collection[int]
     return found
 
 
-def _view(post: LoggedPost, row: WebhookRow | None, requests: bool) -> PostView:
+def post_view(post: LoggedPost, row: WebhookRow | None, requests: bool) -> PostView:
+    """row None: the webhook was removed."""
     return PostView(
         id=queue_id(post.id),
         webhook=row.id if row else 0,

@@ -13,11 +13,13 @@ from mtad.api.control import Desk
 from mtad.api.journal_operations import EVENT_WORDS, MAX_EVENTS
 from mtad.api.operations import Operations
 from mtad.api.results import MessageView, Timeline
+from mtad.api.webhook_operations import PostView
 from mtad.cli import follow as following
 from mtad.cli.common import CLOCK, Moment, operator
 from mtad.cli.output import Output
 from mtad.cli.words import count, moment, size, span
 from mtad.mail.event import Event, EventType
+from mtad.mail.ids import event_id
 from mtad.webhooks.event_json import event_json
 
 
@@ -65,6 +67,17 @@ def _print(event: Event, out: Output) -> None:
         name = f"{event.type.word} (temporary)" if event.type is EventType.FAILED_TEMPORARY else event.type.word
         parts = (moment(event.at), f"{name:<18}", event.queue_id, event.recipient, _facts(event))
         out.line("  ".join(part for part in parts if part))
+
+
+def _show_post(post: PostView, out: Output) -> None:
+    """A webhook's post, attempt by attempt."""
+    name = post.name or "a removed webhook"
+    for made in post.attempts:
+        said = str(made.status) if made.status is not None else made.error
+        out.line(f"{moment(made.at)}    posted to {made.url} ({name}): {said}; took {made.took_s:.2f} s")
+    if post.state != "done":
+        wait = f", next try {moment(post.due_at)}" if post.state == "waiting" and post.due_at else ""
+        out.line(f"{'':<19}    post to {name}: {post.state}{wait}")
 
 
 def _facts(event: Event) -> str:
@@ -176,7 +189,7 @@ async def show(desk: Desk, out: Output, id_: str) -> None:
     found = await desk.ask(Operations.message_show, id_)
     if out.json:
         timeline = [{**event_json(event), "detail": event.detail} for event in found.events]
-        out.document({"message": found.message, "timeline": timeline})
+        out.document({"message": found.message, "timeline": timeline, "posts": found.posts})
     else:
         _show(found, out)
 
@@ -194,10 +207,17 @@ def _show(found: Timeline, out: Output) -> None:
         ]
     )
     out.line()
+    posts: dict[str, list[PostView]] = {}
+    for post in found.posts:
+        posts.setdefault(post.event, []).append(post)
     for event in found.events:
         recipient = event.recipient if view.recipient_count > 1 or event.type is EventType.ACCEPTED else ""
-        parts = (moment(event.at), f"{event.type.word:<11}", recipient, _facts(event))
+        for said in event.detail.get("dialogue") or ():
+            out.line(f"{'':<19}    {said}")
+        parts = (moment(event.at), f"{event.type.word:<12}", recipient, _facts(event))
         out.line("  ".join(part for part in parts if part))
+        for post in posts.get(event_id(event.id), ()):
+            _show_post(post, out)
     still = [item for item in view.recipients if item.state in ("waiting", "sending")]
     if still:
         out.line()

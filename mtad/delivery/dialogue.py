@@ -16,6 +16,7 @@ from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Re
 
 MERGE = 65_536  # octets: a message up to here is sent before the host has said a word about its recipients
 
+MAX_SAID, MAX_WORDS = 20, 200  # replies of one transaction that are kept, octets of each
 LOCAL_CODE = 499  # a code no server sends: these words are ours
 _VERBS = {Phase.MAIL: "MAIL FROM", Phase.RCPT: "RCPT TO", Phase.DATA: "DATA", Phase.FINAL: "the end of the message"}
 
@@ -57,6 +58,7 @@ class Dialogue:
         self._body_out = self._chunked = self._merged = self._rset_due = False
         self._releasing = False  # the body is in what the present feed() will return: nobody can have read it
         self._unsent: list[bytes] = []  # commands that wait for the reply to the one before; last one first
+        self._said: list[tuple[Phase, int, bytes]] = []
 
     # ---- the shell's side
 
@@ -133,7 +135,7 @@ class Dialogue:
 
     def outcomes(self, took_s: float = 0.0) -> list[Outcome]:
         """One per recipient, in the transaction's order. Call when done."""
-        hop = self.hop
+        hop, said = self.hop, tuple(self._said)
         outcomes: list[Outcome] = []
         before: _Verdict | None = None
         for verdict in self._verdicts:
@@ -143,11 +145,11 @@ class Dialogue:
                 continue
             reply, phase, unknown = before = verdict
             if reply.code < 400:
-                outcomes.append(Delivered(reply, hop, took_s))
+                outcomes.append(Delivered(reply, hop, took_s, said))
             elif reply.code < 500:
-                outcomes.append(Deferred(reply, hop, phase, took_s, unknown))
+                outcomes.append(Deferred(reply, hop, phase, took_s, unknown, said))
             else:
-                outcomes.append(Failed(reply, hop, phase, took_s))
+                outcomes.append(Failed(reply, hop, phase, took_s, said))
         return outcomes
 
     # ---- before anything is sent
@@ -177,6 +179,8 @@ class Dialogue:
             self._give_up(to_reply(code, text), said=True)
             return
         self.heard += 1
+        if len(self._said) < MAX_SAID and not self._rset_due:
+            self._said.append((self.phase, code, text[:MAX_WORDS]))
         if self._rset_due:
             self._rset_due = False
             if code >= 300:

@@ -85,6 +85,9 @@ class Hop:
     dsn: bool = False
 
 
+Dialogue = tuple[tuple[Phase, int, bytes], ...]  # what the host answered, reply by reply: to what, code, text
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """The other side has taken the message: it is its duty now (RFC 5321 §6.1)."""
@@ -92,6 +95,7 @@ class Delivered:
     reply: Reply
     hop: Hop
     took_s: float = 0.0
+    dialogue: Dialogue = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Deferred:
     phase: Phase
     took_s: float = 0.0
     unknown: bool = False
+    dialogue: Dialogue = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class Failed:
     hop: Hop | None
     phase: Phase
     took_s: float = 0.0
+    dialogue: Dialogue = ()
 
 
 Outcome = Delivered | Deferred | Failed

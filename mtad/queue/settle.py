@@ -17,7 +17,7 @@ from mtad.mail.address import key_of
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
 from mtad.mail.metric import HOUR_S, Metric
-from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Reply
+from mtad.mail.reply import Deferred, Delivered, Dialogue, Failed, Hop, Reply
 from mtad.mail.suppression import Suppressed, Why
 from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
 from mtad.queue.shaping import Action
@@ -75,16 +75,16 @@ class Settler:
 
     def delivered(self, job: Job, outcome: Delivered) -> None:
         recipient, hop = job.recipient, outcome.hop
-        detail = _status(recipient, outcome.reply, hop, outcome.took_s)
+        status = _status(recipient, outcome.reply, hop, outcome.took_s)
         asked = recipient.notify is not None and "SUCCESS" in recipient.notify
         if asked:  # RFC 3461 §5.2: whose duty the notice is from here on
-            detail["dsn"] = "passed-on" if hop.dsn else "relayed"
+            status["dsn"] = "passed-on" if hop.dsn else "relayed"
         self._put(
             job,
             State.DELIVERED,
             EventType.DELIVERED,
             Metric.DELIVERED_SMTP,
-            {"delivery-status": detail, **_envelope(hop)},
+            {"delivery-status": status, **_envelope(hop), **_dialogue(outcome.dialogue)},
         )
         if asked and not hop.dsn and self._on_relayed is not None:
             self._on_relayed(job.held, recipient, outcome.reply, hop)
@@ -135,6 +135,7 @@ class Settler:
             "cause": verdict.cause,
             "delivery-status": status,
             **_envelope(outcome.hop),
+            **_dialogue(outcome.dialogue),
         }
         if isinstance(outcome, Deferred) and outcome.unknown:
             detail["possible-duplicate"] = True
@@ -164,10 +165,12 @@ class Settler:
             "cause": verdict.cause,
             "delivery-status": status,
             **_envelope(outcome.hop),
+            **_dialogue(outcome.dialogue),
         }
         metric = Metric.FAILED_BOUNCE if step.reason in _REFUSED else Metric.FAILED_OTHER
         bounce = self._bounce(recipient, reply, verdict) if step.suppress else None
-        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, bounce=bounce)
+        unrefused = outcome.hop is None or not reply.is_permanent or step.last is not reply
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, unrefused=unrefused, bounce=bounce)
         self.tally.failed += 1
         self.tally.failures[verdict.cause] = self.tally.failures.get(verdict.cause, 0) + 1
         log.info(
@@ -186,7 +189,7 @@ class Settler:
         """An operator takes it out of the queue: a permanent failure like any other, without a DSN."""
         status = {"code": 0, "message": why, "description": why, "attempt-no": job.recipient.attempts}
         detail = {"severity": "permanent", "reason": "generic", "cause": Cause.UNKNOWN, "delivery-status": status}
-        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, Metric.FAILED_OTHER, detail)
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, Metric.FAILED_OTHER, detail, unrefused=True)
         self.tally.failed += 1
         log.info("dropped", msg=queue_id(job.recipient.message_id), rcpt=job.recipient.address, why=why)
 
@@ -197,7 +200,7 @@ class Settler:
         if found.words:
             status["message"] = found.words[:1000]
         detail = {"severity": "permanent", "reason": reason, "cause": "suppressed", "delivery-status": status}
-        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, suppressed=True)
+        self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, unrefused=True)
         self.tally.failed += 1
         self.tally.failures["suppressed"] = self.tally.failures.get("suppressed", 0) + 1
         log.info("suppressed", msg=queue_id(recipient.message_id), rcpt=recipient.address, reason=reason)
@@ -242,9 +245,10 @@ class Settler:
         due_at: float | None = None,
         last_reply: str | None = None,
         *,
-        suppressed: bool = False,
+        unrefused: bool = False,
         bounce: BounceRow | None = None,
     ) -> None:
+        """unrefused: no host said no to it, so it is no bounce to webhooks."""
         recipient, message, now = job.recipient, job.held.message, self._clock.now()
         number = self._ids.next()
         event = (
@@ -268,7 +272,7 @@ class Settler:
                 recipient.unknown,
                 last_reply,
                 (recipient.domain_id, "", int(metric), int(now) // HOUR_S, 1),
-                self._besides(job, kind, metric, number, now, suppressed, bounce),
+                self._besides(job, kind, metric, number, now, unrefused, bounce),
             )
         )
 
@@ -279,12 +283,12 @@ class Settler:
         metric: Metric,
         event: int,
         now: float,
-        suppressed: bool,
+        unrefused: bool,
         bounce: BounceRow | None,
     ) -> Records | None:
         """What goes with an event of some messages, and of most does not."""
         domain_id, labels = job.recipient.domain_id, job.held.labels
-        posts = self._posts.rows(kind, domain_id, (event,), now, suppressed=suppressed) if self._posts else []
+        posts = self._posts.rows(kind, domain_id, (event,), now, suppressed=unrefused) if self._posts else []
         if not labels and not posts and bounce is None:
             return None
         hour = int(now) // HOUR_S
@@ -341,6 +345,12 @@ def _status(recipient: StoredRecipient, reply: Reply, hop: Hop | None, took_s: f
     if recipient.unknown:
         status["possible-duplicate"] = True
     return status
+
+
+def _dialogue(said: Dialogue) -> dict[str, Any]:
+    """What the host answered before its last word, which is the status."""
+    lines = [f"{phase}: {code} {text.decode('utf-8', 'replace')}" for phase, code, text in said[:-1]]
+    return {"dialogue": lines} if lines else {}
 
 
 def _envelope(hop: Hop | None) -> dict[str, Any]:

@@ -222,6 +222,7 @@ class PostFilter:
     since: float = 0.0
     until: float | None = None
     ids: Collection[int] | None = None
+    events: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ def _where(wanted: PostFilter) -> tuple[str, list[Any]]:
     if wanted.until is not None:
         parts.append("id < ?")
         values.append(floor_at(wanted.until))
-    for column, numbers in (("lane", wanted.lanes), ("id", wanted.ids)):
+    for column, numbers in (("lane", wanted.lanes), ("id", wanted.ids), ("event_id", wanted.events)):
         if numbers is not None:
             parts.append(f"{column} IN (SELECT value FROM json_each(?))")
             values.append(_numbers(numbers))
