@@ -27,7 +27,14 @@ from mtad.webhooks.event_json import event_json
 @click.option("--follow", is_flag=True, help="Go on with new events until Ctrl-C.")
 @click.option("--recipient", default="", metavar="ADDRESS", help="Only those of this recipient.")
 @click.option("--domain", default="", metavar="NAME", help="Only those of this domain of ours.")
-@click.option("--event", "words", multiple=True, type=click.Choice(list(EVENT_WORDS)), help="Only these; repeatable.")
+@click.option(
+    "--event",
+    "words",
+    multiple=True,
+    type=click.Choice(list(EVENT_WORDS)),
+    metavar="WORD",
+    help=f"Only these; repeatable. One of {', '.join(EVENT_WORDS)}.",
+)
 @click.option("--since", default=0.0, type=Moment(), help="None older: 2h (ago), 2026-11-23, '2026-11-23 09:44'.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(0, MAX_EVENTS), help="The last so many.")
 @operator

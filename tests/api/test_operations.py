@@ -124,7 +124,7 @@ async def test_a_message_is_shown_with_all_its_recipients_by_any_of_its_ids(hous
         (lambda ops: ops.credential_add("bob@ours.example", "with\0nul and more"), "control characters"),
         (lambda ops: ops.credential_add("bob@ours.example", "x" * 257), "at most 256"),
         (lambda ops: ops.credential_remove("bob@ours.example"), "no login"),
-        (lambda ops: ops.events(words=("opened",)), "no event is called"),
+        (lambda ops: ops.events(words=("eaten",)), "no event is called"),
         (lambda ops: ops.captured_show("0000000000001"), "no captured message"),
     ],
 )

@@ -247,7 +247,7 @@ def test_events_are_narrowed(mtad, store):
     assert count("--limit 2") == 2
     assert count("--since 1h") == 3
     assert count("--since 2040-01-01") == 0
-    mtad("events --event opened", code=2)
+    mtad("events --event eaten", code=2)
     mtad("events --since yesterdayish", code=2)
 
 
