@@ -91,6 +91,10 @@ class Tenants:
             if row.pool and row.pool not in self._config.pools:
                 log.error("pool-unknown", domain=row.name, pool=row.pool, cause="delivery.pools does not name it")
 
+    def find(self, name: str) -> DomainRow | None:
+        """A domain of ours, by its name in lower case and A-labels."""
+        return self._by_name.get(name)
+
     def id_of(self, name: str) -> int:
         row = self._by_name.get(name)
         return row.id if row else 0
