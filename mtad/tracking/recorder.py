@@ -23,7 +23,7 @@ from mtad.tracking.rates import Rates
 log = log_module.get("tracking")
 
 MOST = 20_000  # that wait here, and as many in the lane
-BATCH = 500
+BATCH = 64  # in one turn of the loop: about a millisecond
 FULL_S = 0.2  # how long to wait for a lane that is full
 PARSES_PER_S, PARSES_AT_ONCE = 50.0, 500  # User-Agents never seen before: each takes milliseconds
 PREFETCH = "prefetch"  # client-info.bot of a browser that says so itself
@@ -77,19 +77,17 @@ class Recorder:
 
     async def run(self) -> None:
         """Until stop(), and then what is left."""
+        loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._clients.learn, ("warm/1",))  # reads the expressions: once, 0.2 s
         while self._waiting or not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                room = MOST - len(self._lane.items)
-                if room <= 0 and not self._stopping.is_set():
-                    await self._clock.nap(self._stopping, FULL_S)
-                    continue
-                hits = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                await self._record(hits)
-            if self._stopping.is_set():
-                self._wake.set()
+            if len(self._lane.items) >= MOST and not self._stopping.is_set():
+                await self._clock.nap(self._stopping, FULL_S)
+            else:
+                await self._record([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+            if self._waiting:
+                loop.call_soon(self._wake.set)  # the next batch, but answers first
 
     async def _record(self, hits: list[Hit]) -> None:
         strange = {hit.agent for hit in hits if self._clients.known(hit.agent) is None}

@@ -73,6 +73,9 @@ async def test_what_waits_is_recorded_when_it_stops(lane, clock):
 
 
 async def test_a_store_that_takes_nothing_bounds_what_waits(recorder, lane, clock, monkeypatch):
+    recorder.note(hit())
+    await until(lambda: recorder.recorded == 1)
+    lane.items.clear()
     monkeypatch.setattr(module, "MOST", 50)
     taken = 0
     for n in range(500):
@@ -83,10 +86,11 @@ async def test_a_store_that_takes_nothing_bounds_what_waits(recorder, lane, cloc
     taken += sum(recorder.note(hit()) for _ in range(100))
     assert len(lane.items) + len(recorder._waiting) == taken
     assert len(recorder._waiting) == 50
+    assert len(lane.items) < 50 + module.BATCH
     assert recorder.lost == 600 - taken > 0
     lane.items.clear()
     clock.advance(module.FULL_S)
-    await until(lambda: recorder.recorded == taken)
+    await until(lambda: recorder.recorded == taken + 1)
     assert recorder.note(hit())
 
 
