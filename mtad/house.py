@@ -359,6 +359,8 @@ class House:
             sources=self.config.delivery.sources,
         )
 
+        self.operations.suppressed = self.suppressed.note
+
     async def _changed(self) -> None:
         """Domains, keys or credentials are others now."""
         await self.tenants.load()

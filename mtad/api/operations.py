@@ -6,12 +6,13 @@ Room: api. May import: mail, message, storage.
 from mtad.api.account_operations import AccountOperations
 from mtad.api.base import Impossible
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
+from mtad.api.suppression_operations import SuppressionOperations
 from mtad.api.webhook_operations import WebhookOperations
 
 __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 
-class Operations(AccountOperations, JournalOperations, WebhookOperations):
+class Operations(AccountOperations, JournalOperations, SuppressionOperations, WebhookOperations):
     """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
 
     Raises Impossible with one line for people.
@@ -47,6 +48,13 @@ OFFERED = {
         Operations.captured_list,
         Operations.captured_show,
         Operations.captured_clear,
+        Operations.suppression_add,
+        Operations.suppression_list,
+        Operations.suppression_find,
+        Operations.suppression_remove,
+        Operations.suppression_clear,
+        Operations.suppression_import,
+        Operations.suppression_undo,
         Operations.webhook_add,
         Operations.webhook_list,
         Operations.webhook_set,

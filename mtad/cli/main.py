@@ -14,6 +14,7 @@ from mtad.cli.events import events, message
 from mtad.cli.queue import queue
 from mtad.cli.service import check, check_config, dev, serve
 from mtad.cli.sites import site
+from mtad.cli.suppressions import suppression
 from mtad.cli.webhooks import webhook
 
 
@@ -29,7 +30,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(webhook,),
+    *(suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)
