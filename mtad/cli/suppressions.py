@@ -5,33 +5,21 @@ Room: cli.
 
 import csv
 import io
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Concatenate, ParamSpec, TextIO, TypeVar, cast
+from collections.abc import Iterator
+from typing import TextIO
 
 import click
 
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
-from mtad.api.suppression_operations import Imported, SuppressionItem, SuppressionOperations
+from mtad.api.suppression_operations import Imported, SuppressionItem
 from mtad.cli.common import Moment, Problem, operator
 from mtad.cli.output import Output
 from mtad.cli.words import count, moment
 from mtad.storage.suppressions import Table
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _PIECE = 200_000  # characters
 _TABLE = click.Choice([table.value for table in Table])
-
-
-async def _ask(
-    desk: Desk,
-    operation: Callable[Concatenate[SuppressionOperations, P], Awaitable[T]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    return await desk.ask(cast("Callable[Concatenate[Operations, P], Awaitable[T]]", operation), *args, **kwargs)
 
 
 @click.group()
@@ -51,7 +39,7 @@ async def add(
     desk: Desk, out: Output, domain: str, table: str, address: str, code: str, why: str, tags: tuple[str, ...]
 ) -> None:
     """Add an address to a table, or replace what is there."""
-    item = await _ask(desk, SuppressionOperations.suppression_add, domain, table, address, code, why, tags)
+    item = await desk.ask(Operations.suppression_add, domain, table, address, code, why, tags)
     out.document(item) if out.json else out.line(f"{item.address} is in the {table} of {domain}.")
 
 
@@ -65,7 +53,7 @@ async def allow(desk: Desk, out: Output, domain: str, value: str, why: str) -> N
 
     What is in the bounces already stays there: `mtad suppression remove` takes it out.
     """
-    item = await _ask(desk, SuppressionOperations.suppression_add, domain, Table.ALLOWLIST.value, value, "550", why, ())
+    item = await desk.ask(Operations.suppression_add, domain, Table.ALLOWLIST.value, value, "550", why, ())
     out.document(item) if out.json else out.line(f"{item.address} is on the allowlist of {domain}.")
 
 
@@ -78,7 +66,7 @@ async def allow(desk: Desk, out: Output, domain: str, value: str, why: str) -> N
 @operator
 async def list_(desk: Desk, out: Output, domain: str, table: str, limit: int, after: str, begins: str) -> None:
     """List a table, in the order of the addresses."""
-    found = await _ask(desk, SuppressionOperations.suppression_list, domain, table, limit, after, begins)
+    found = await desk.ask(Operations.suppression_list, domain, table, limit, after, begins)
     if out.json:
         out.document(found)
         return
@@ -113,7 +101,7 @@ def _more(table: Table, item: SuppressionItem) -> tuple[str, ...]:
 @operator
 async def find(desk: Desk, out: Output, domain: str, address: str) -> None:
     """Say which tables hold an address."""
-    found = await _ask(desk, SuppressionOperations.suppression_find, domain, address)
+    found = await desk.ask(Operations.suppression_find, domain, address)
     if out.json:
         out.document({"address": address, "tables": found})
     else:
@@ -132,10 +120,10 @@ async def remove(desk: Desk, out: Output, domain: str, table: str, address: str,
     if bool(address) + every != 1 or (tag and (every or table != Table.UNSUBSCRIBES)):
         raise click.UsageError("Name an address, or --all; --tag is for an address of the unsubscribes.")
     if every:
-        number = await _ask(desk, SuppressionOperations.suppression_clear, domain, table)
+        number = await desk.ask(Operations.suppression_clear, domain, table)
         out.document({"removed": number}) if out.json else out.line(f"{number} removed.")
         return
-    await _ask(desk, SuppressionOperations.suppression_remove, domain, table, address, tag)
+    await desk.ask(Operations.suppression_remove, domain, table, address, tag)
     out.document({"removed": 1}) if out.json else out.line(f"{address} is out of the {table} of {domain}.")
 
 
@@ -153,7 +141,7 @@ async def import_(desk: Desk, out: Output, domain: str, table: str, file: TextIO
     added = skipped = 0
     first_fault = ""
     for before, piece in _pieces(file):
-        found = await _ask(desk, SuppressionOperations.suppression_import, domain, table, piece, before)
+        found = await desk.ask(Operations.suppression_import, domain, table, piece, before)
         added, skipped = added + found.added, skipped + found.skipped
         first_fault = first_fault or found.first_fault
     if out.json:
@@ -192,7 +180,7 @@ def _pieces(file: TextIO) -> Iterator[tuple[int, str]]:
 @operator
 async def undo(desk: Desk, out: Output, rule: str, since: float, until: float, domain: str, dry_run: bool) -> None:
     """Take back the bounces that one rule caused in a time: it was wrong, or the other side was."""
-    number = await _ask(desk, SuppressionOperations.suppression_undo, rule, since, until, domain, dry_run)
+    number = await desk.ask(Operations.suppression_undo, rule, since, until, domain, dry_run)
     if out.json:
         out.document({"removed": 0 if dry_run else number, "found": number})
     else:

@@ -4,10 +4,7 @@ import sqlite3
 
 import pytest
 
-from mtad.cli.main import main
 from mtad.storage import suppressions
-
-pytestmark = pytest.mark.skipif("suppression" not in main.commands, reason="the command is not put together yet")
 
 OURS = "ours.example"
 BOB = "bob@example.net"
