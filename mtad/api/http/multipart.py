@@ -101,10 +101,10 @@ def _next(body: bytes, delimiter: bytes, start: int) -> int:
 def _part(body: bytes, view: memoryview, start: int, end: int) -> Part:
     header, content = _split(body, start, end)
     fields: dict[str, str] = {}
-    for line in _FOLD.sub(" ", header).splitlines():
-        name, colon, value = line.partition(":")
+    for line in _FOLD.sub(" ", header).replace("\r\n", "\n").split("\n"):
+        title, colon, value = line.partition(":")
         if colon:
-            fields.setdefault(name.strip().lower(), value.strip())
+            fields.setdefault(title.strip().lower(), value.strip())
     disposition = fields.get("content-disposition", "")
     said = parameters(disposition)
     name = said.get("name")
