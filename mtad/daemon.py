@@ -36,6 +36,7 @@ log = log_module.get("daemon")
 
 LAG_EVERY_S = 0.25
 RETENTION_EVERY_S = 60.0
+MAX_LINE = 16_384  # octets of a request line: a click's token carries where it leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ class _Life:
 @asynccontextmanager
 async def _served(app: web.Application, key: str, listen: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
     """key: of the configuration, for what cannot be listened on. Raises ConfigError."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, max_line_size=MAX_LINE)
     await runner.setup()
     try:
         for text in listen:
