@@ -2,15 +2,23 @@
 
 import configparser
 import shutil
+import signal
+import smtplib
+import socket
+import ssl
 import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 
 from mtad.config import ServerConfig, SmtpConfig, parse_listen
 from tests.peers import missing_peer, require_peer
 
-UNITS = Path(__file__).resolve().parent.parent / "systemd"
+ROOT = Path(__file__).resolve().parent.parent
+UNITS = ROOT / "systemd"
 PROGRAM = "/opt/mtad/bin/mtad"
 KINDS = ("mx", "submission", "submissions")
 MOST_EXPOSURE = 20  # of 100; systemd calls up to 40 "OK" and an unhardened service 96 "UNSAFE"
@@ -79,3 +87,49 @@ def test_there_is_a_socket_for_each_kind_of_listener():
 
 def test_stopping_leaves_transactions_the_time_the_configuration_gives_them():
     assert int(read("mtad.service")["Service"]["TimeoutStopSec"]) > ServerConfig().grace_s
+
+
+def free_ports(number):
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in held]
+
+
+@pytest.fixture
+def activated(tmp_path):
+    """Ports by kind, of sockets that systemd listens on: the daemon starts at the first connection to one of them."""
+    authority, ports = trustme.CA(), dict(zip(KINDS, free_ports(len(KINDS)), strict=True))
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "mtad.toml").write_text(
+        '[server]\ndata_dir = "data"\nhostname = "mail.test"\n[http]\nlisten = ["127.0.0.1:0"]\n'
+        '[smtp]\ntls_certificate = "both.pem"\ntls_key = "both.pem"\n'
+    )
+    program = require_peer("systemd-socket-activate", "systemd")
+    listen = [word for kind in KINDS for word in ("-l", f"127.0.0.1:{ports[kind]}")]
+    daemon = [sys.executable, "-m", "mtad", "serve", "--config", str(tmp_path / "mtad.toml")]
+    command = [program, *listen, f"--fdname={':'.join(KINDS)}", *daemon]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        try:
+            yield process, ports, tmp_path
+        finally:
+            process.kill()
+
+
+def test_a_connection_made_before_the_daemon_runs_is_answered_on_every_socket(activated):
+    process, ports, folder = activated
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    for _ in KINDS:
+        assert b"Listening" in process.stderr.readline()
+    with smtplib.SMTP("localhost", ports["submission"], timeout=30) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        assert "PLAIN" in client.esmtp_features["auth"]
+    with smtplib.SMTP("localhost", ports["mx"], timeout=30) as client:
+        assert client.ehlo()[1].startswith(b"mail.test")
+    with smtplib.SMTP_SSL("localhost", ports["submissions"], timeout=30, context=context) as client:
+        assert client.noop()[0] == 250
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
