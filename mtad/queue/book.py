@@ -7,7 +7,7 @@ no later than its first due row, or has that time in the store (`sites.next_due`
 import asyncio
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mtad.clock import Clock
 from mtad.delivery.mx import Route
@@ -22,6 +22,8 @@ from mtad.storage.sites import UNRESOLVED, SiteRow, site_id
 
 MAX_SITES = 5000  # in memory; the others wait in the store
 FORGET_S = 60.0  # a site without work is forgotten after this
+HELD_S = 900.0  # a site in the store whose mail nobody may send, until somebody says so, is looked at this often
+_BATCH = 500  # sites one transaction forgets
 _MAX_ROUTES = 20_000
 
 
@@ -49,6 +51,7 @@ class Book:
         )
         self.shaping = shaping
         self._sites: dict[int, Site] = {}
+        self._unread: dict[int, Site] = {}  # made here; what the store knows of them is not here yet
         self._by_route: dict[Route, Site] = {}
         self._recent: tuple[Route | None, Site] = (None, self._new("?"))
         self.unresolved = self._recent[1]
@@ -84,7 +87,10 @@ class Book:
     def _new(self, key: str) -> Site:
         site = Site(site_id(key), key, self.shaping.profile_for(key), self._clock.now())
         self._sites[site.id] = site
-        if site.id != UNRESOLVED:
+        if site.id == UNRESOLVED:
+            site.read = True
+        else:
+            self._unread[site.id] = site
             self._ensure.tell((site.id, key))
         return site
 
@@ -148,8 +154,35 @@ class Book:
             self.look_at(self._sites[row.id], now)
         self.stored_due = await self._database.read(table.first_due)
 
+    async def look_everywhere(self) -> None:
+        """Mail of a domain goes on: every site in the store may have some of it."""
+        here = list(self._sites)
+        await self._database.writer.write(lambda connection: table.rebuild_due_except(connection, here))
+        for site in self:
+            self.look_now(site)
+        self.stored_due = 0.0
+
+    @property
+    def unread(self) -> list[Site]:
+        return list(self._unread.values())
+
+    async def read_new(self) -> list[Site]:
+        """The sites made since the last time, with what the store knows of them."""
+        some = self.unread
+        if some:
+            numbers = [site.id for site in some]
+            for row in await self._database.read(lambda connection: table.of_ids(connection, numbers)):
+                if row.id in self._unread:
+                    self.adopt(row)
+            for site in some:
+                site.read = True
+                self._unread.pop(site.id, None)
+        return some
+
     def adopt(self, row: SiteRow) -> Site:
         site = self._sites.get(row.id) or self._new(row.key)
+        site.read = True
+        self._unread.pop(site.id, None)
         if not site.paces:
             site.saved = row.paces
         until, now = row.suspended_until, self._clock.now()
@@ -159,23 +192,31 @@ class Book:
                 self.remind(site, until)
         return site
 
-    async def forget_idle(self, now: float) -> None:
-        """Let go of sites that have had no work for a while; what we learnt of them is kept in the store."""
-        for site in self:
-            idle = not site.count and not site.working and not site.claiming and now - site.idle_since > FORGET_S
-            if not idle or site.id == UNRESOLVED or site.hushed:
-                continue
-            if site.claim_at is not None and site.claim_at <= now + FORGET_S and site.shut is None:
-                continue
-            await self._let_go(site)
+    async def forget_idle(self, now: float, paused: Collection[int] = ()) -> None:
+        """Let go of sites that have had no work for a while; what we learnt of them is kept in the store.
 
-    async def _let_go(self, site: Site) -> None:
-        del self._sites[site.id]  # from here on new mail for it finds it in the store
-        if self._recent[1] is site:
-            self._recent = (None, self.unresolved)
-        not_before = site.shut.until if site.shut is not None else None
-        state = paces_json(site)
-        await self._database.writer.write(lambda connection: table.let_go(connection, site.id, state, not_before))
+        paused: domain ids whose mail need not be looked for soon.
+        """
+        idle = [site for site in self if _is_idle(site, now)]
+        for at in range(0, len(idle), _BATCH):
+            await self._let_go(idle[at : at + _BATCH], now, paused)
+
+    async def _let_go(self, sites: list[Site], now: float, paused: Collection[int]) -> None:
+        sites = [site for site in sites if _is_idle(site, now)]  # mail may have come while others were let go
+        for site in sites:
+            del self._sites[site.id]  # from here on new mail for it finds it in the store
+            self._unread.pop(site.id, None)
+            if self._recent[1] is site:
+                self._recent = (None, self.unresolved)
+        gone = [(site.id, paces_json(site), _not_before(site, now)) for site in sites]
+        try:
+            await self._database.writer.write(
+                lambda connection: table.let_go(connection, gone, list(paused), now + HELD_S)
+            )
+        except BaseException:
+            for site in sites:  # the store does not know when to look at them
+                self._sites.setdefault(site.id, site)
+            raise
         self.stored_due = await self._database.read(table.first_due)
         self._wake.set()
 
@@ -195,6 +236,22 @@ class Book:
             now = self._clock.now()
             for source in site.paces:
                 site.paces[source] = Pace(site.profile, now, PaceState.from_json(site.saved[source]))
+
+
+def _is_idle(site: Site, now: float) -> bool:
+    if site.id == UNRESOLVED or site.count or site.working or site.claiming or site.hushed:
+        return False
+    if site.shut is not None:  # a suspended one stays: who asks why its mail waits is told by it
+        resting = site.shut.reason is not WaitReason.SITE_SUSPENDED or site.claim_at is None
+    else:
+        resting = site.claim_at is None or site.claim_at > now + FORGET_S
+    return resting and now - site.idle_since > FORGET_S
+
+
+def _not_before(site: Site, now: float) -> float | None:
+    if site.shut is None:
+        return None
+    return site.shut.until if site.shut.until is not None else now + HELD_S
 
 
 def paces_json(site: Site) -> str:

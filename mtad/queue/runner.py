@@ -5,6 +5,7 @@ deliver; what an attempt came to is settled in settle.py. Operators' wishes are 
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from mtad.queue.site import Site
 from mtad.queue.throttle import Pace
 from mtad.queue.work import Held, Job, Transport
 from mtad.queue.worker import Worker, is_long
+from mtad.storage import expiry
 from mtad.storage import sites as site_table
 from mtad.storage.database import Database
 from mtad.storage.outgoing import Outgoing, StoredMessage, StoredRecipient
@@ -33,7 +35,8 @@ log = log_module.get("queue")
 
 UPKEEP_S = 30.0  # expiry at shut sites, forgetting idle ones, saving what was learnt
 RESOLVING = 200  # recipients of unknown sites leased at once: each may need DNS
-_EXPIRED = Reply(451, "4.7", "Nothing could be tried within the time a message may wait")
+AGAIN_S = 1.0  # after a round that the store cut short
+_OUR_PACE = (WaitReason.WARM_UP, WaitReason.QUOTA)  # mail that we hold back ourselves does not grow too old by it
 
 
 class Memory(Protocol):
@@ -114,7 +117,11 @@ class Runner:
         self._held: dict[int, Held] = {}
         self.count = 0  # jobs in memory, all sites
         self.connections = 0  # wanted or open
+        self._crowd: dict[int, None] = {}  # sites with due rows that found the window full, the first one first
+        self._worth = max(1, config.window // 50)  # less room than this is not worth a claim
         self._resolving: dict[str, list[tuple[Site, Held, StoredRecipient]]] = {}
+        self._reading = False  # what the store knows of new sites
+        self._paused: set[int] = set()
         self._upkeep_at = clock.now() + UPKEEP_S
         self._tasks: asyncio.TaskGroup | None = None
         self.stopping = False
@@ -130,8 +137,10 @@ class Runner:
         site, config = self.book.get(site_id), self._config
         if (
             site is None
+            or self._tasks is None  # a lease of ours would be taken for one of the daemon before us
             or site.shut is not None
             or self.stopping
+            or self._crowd
             or self.why_paused
             or self.count >= config.window
             or site.count >= config.window_per_site
@@ -168,6 +177,7 @@ class Runner:
             self.count -= 1
         if recipients:
             self._memory.release(message.size)
+            self._let_in()
 
     def take(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None:
         held = self._held[message.id] = self._holding(message, len(recipients), message.size)
@@ -182,7 +192,11 @@ class Runner:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 while not self.stopping:
-                    next_at = await self._round(self._clock.now())
+                    try:
+                        next_at = await self._round(self._clock.now())
+                    except sqlite3.Error as error:  # the queue must be there when the store is well again
+                        log.error("round-failed", cause=repr(error))
+                        next_at = self._clock.now() + AGAIN_S
                     await self._clock.nap(self._wake, next_at - self._clock.now())
                     self._wake.clear()
                 self._dismiss()
@@ -224,9 +238,13 @@ class Runner:
         """Look at every site whose time has come; when to look again."""
         if await self.quotas.keep(self._tenants.hourly_limits()):
             self._forget_quotas()
+        paused = set(self._tenants.paused())
+        if self._paused - paused:
+            await self.book.look_everywhere()
+        self._paused = paused
         for site in self.book.due(now):
             self._look(site, now)
-        room = self.count < self._config.window and self.book.has_room
+        room = self.book.has_room
         stored = self.book.stored_due
         if stored is not None and stored <= now and room:
             await self.book.take_in_hand(now)
@@ -255,23 +273,31 @@ class Runner:
 
     async def _upkeep(self, now: float) -> None:
         self._upkeep_at = now + UPKEEP_S
-        for site in self.book:
-            if site.shut is not None:
-                await self._expire(site, now)
-        await self.book.forget_idle(now)
+        await self._expire(now)
+        await self.book.forget_idle(now, self._tenants.paused())
         await self.book.save_paces()
 
-    async def _expire(self, site: Site, now: float) -> None:
-        """Mail for a site that takes nothing does not wait for ever: the age limit holds for it too."""
-        while True:
-            rows = await self._database.writer.write(
-                lambda connection: self._outgoing.expired(connection, site.id, now, 200)
-            )
-            if not rows:
-                return
+    async def _expire(self, now: float) -> None:
+        """Mail that nobody may try at present does not wait for ever: the age limit holds for it too."""
+        whys: dict[tuple[int, int | None], str] = {}
+        for site in self.book:
+            if site.shut is not None and site.shut.reason not in _OUR_PACE:
+                whys[site.id, None] = site.shut.detail
+                continue
+            whys |= {(site.id, t): why.detail for t, why in site.hushed.items() if why.reason not in _OUR_PACE}
+            for tenant, words in self._tenants.paused().items():
+                whys[site.id, tenant] = f"the sending domain is paused: {words}"
+        if not whys:
+            return
+        for place in await self._database.read(lambda connection: expiry.places(connection, list(whys), now)):
+            await self._expire_at(place, whys[place], now)
+
+    async def _expire_at(self, place: tuple[int, int | None], why: str, now: float) -> None:
+        while rows := await self._database.writer.write(lambda connection: expiry.lease(connection, place, now, 200)):
             messages = await self._read_messages({row.message_id for row in rows})
-            words = Reply(451, "4.7", site.shut.detail) if site.shut else _EXPIRED
             for row in rows:
+                said = f"; the last reply was: {row.last_reply}" if row.last_reply else ""
+                words = Reply(451, "4.7", why + said)
                 job = Job(Held(messages.get(row.message_id) or _lost(row), 1), row, _NOWHERE)
                 self._settler.settle(job, Deferred(words, None, Phase.LOCAL))
 
@@ -281,11 +307,13 @@ class Runner:
     # --- claiming ---
 
     def _claim_if_room(self, site: Site) -> None:
-        room = min(self._config.window_per_site - site.count, self._config.window - self.count)
-        if site.id == UNRESOLVED:
-            room = min(room, RESOLVING)
-        if site.claiming or self.stopping or self.why_paused or room <= 0:
+        own, free = self._config.window_per_site - site.count, self._config.window - self.count
+        if site.claiming or self.stopping or self.why_paused or own <= 0:
+            return  # asked again when there is room: _refill
+        if free < self._worth:
+            self._crowd[site.id] = None
             return
+        room = min(own, free, RESOLVING) if site.id == UNRESOLVED else min(own, free)
         if self.unwell() is not None:
             self.book.remind(site, self._clock.now() + 1.0)
             return
@@ -319,6 +347,7 @@ class Runner:
             site.claiming = False
             if site.claim_at is not None:  # a row came while we claimed: its look was in vain
                 self.book.remind(site, site.claim_at)
+            self._let_in()
         site.late = claim.late
         if claim.next_due is not None:
             self.book.look_at(site, claim.next_due)
@@ -366,6 +395,7 @@ class Runner:
             counted.count -= 1
             site.count += 1
             recipient.site_id = site.id
+            self._refill(counted)
         if site.shut is not None or recipient.domain_id in site.hushed or self.stopping:
             self._give_back(site, held, recipient)
             return None
@@ -376,6 +406,9 @@ class Runner:
         waiting = self._resolving.get(domain)
         if waiting is not None:
             waiting.append((counted, held, recipient))
+            return
+        if self.stopping:  # no task may begin any more
+            self._give_back(counted, held, recipient)
             return
         self._resolving[domain] = [(counted, held, recipient)]
         assert self._tasks is not None
@@ -411,6 +444,9 @@ class Runner:
             self.release(site, site.drain(tenant))
         if not site.ready or self.stopping:
             return
+        if not site.read:
+            self._read_new_sites()
+            return
         if site.shut is not None or self.why_paused:
             self.release(site, site.drain())
             return
@@ -434,6 +470,25 @@ class Runner:
             limit = self._config.connections
             full = Waiting(WaitReason.TURN, now + 1.0, f"all {limit} outgoing connections are in use")
             self.shut(site, next(iter(whys.values()), full))
+
+    def _read_new_sites(self) -> None:
+        """A suspension or a pace from before must hold for the first message, too: so the store is asked first."""
+        assert self._tasks is not None
+        if not self._reading:
+            self._reading = True
+            self._tasks.create_task(self._begin_at_new_sites(), name="new sites")
+
+    async def _begin_at_new_sites(self) -> None:
+        try:
+            while sites := await self.book.read_new():
+                for site in sites:
+                    self._start_workers(site)
+        except sqlite3.Error as error:
+            why = Waiting(WaitReason.STORE, self._clock.now() + AGAIN_S, f"the message store has a problem: {error}")
+            for site in self.book.unread:
+                self.shut(site, why)
+        finally:
+            self._reading = False
 
     def _hush_held_up(self, site: Site, whys: dict[str, Waiting], now: float) -> None:
         """Domains all of whose source addresses must wait: the site goes on for those that have others."""
@@ -603,10 +658,24 @@ class Runner:
                 del self._held[held.message.id]
             if held.octets:
                 self._memory.release(held.octets)
+        self._refill(site)
+
+    def _refill(self, site: Site) -> None:
+        """There is more room: for those who stand in line for it, and then for the site's own rows."""
+        self._let_in()
         if site.claim_at is None or site.claiming or site.shut is not None:
             return
         if site.count <= self._config.window_per_site // 2 and site.claim_at <= self._clock.now():
             self._claim_if_room(site)
+
+    def _let_in(self) -> None:
+        """Sites that found the window full, in turn; fresh mail and other claims stand behind them (admit)."""
+        while self._crowd and self._config.window - self.count >= self._worth and not self.stopping:
+            number = next(iter(self._crowd))
+            del self._crowd[number]
+            site = self.book.get(number)
+            if site is not None and site.claim_at is not None and site.shut is None:
+                self._claim_if_room(site)
 
     # --- giving back ---
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from mtad.feedback.classify import Cause, Kind, Verdict, event_reason
-from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Reply
+from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
 from mtad.queue.shaping import Action, Do
 
 TOO_OLD = 602  # the code of mail that was tried too long; no SMTP host says it
@@ -89,6 +89,8 @@ def next_step(
             permanent = isinstance(outcome, Failed) if verdict.permanent is None else verdict.permanent
             if permanent and not asked_s:
                 return GiveUp(reply, event_reason(verdict, permanent=True), reply, verdict.suppresses)
+            if outcome.phase is Phase.LOCAL and age_s >= plan.give_up_after_s:
+                return waited_too_long(reply, attempts, plan)
             return _again(reply, verdict, attempts, age_s, plan, asked_s or plan.wait_s(attempts, dice))
         case _:
             assert_never(outcome)
@@ -118,6 +120,13 @@ def too_old(last: Reply | None, verdict: Verdict | None, plan: RetryPlan) -> Giv
     said = f"; the last reply was: {last}" if last is not None else "; it was never its turn"
     reply = Reply(TOO_OLD, "", f"Too old: not delivered within {hours}{said}"[:1000])
     return GiveUp(reply, event_reason(_EXPIRED, permanent=True), last or reply)
+
+
+def waited_too_long(why: Reply, attempts: int, plan: RetryPlan) -> GiveUp:
+    """Mail that became too old while nothing could be tried, in our own words. attempts: how many there were."""
+    tried = f"{attempts} attempt{'s' if attempts > 1 else ''} failed, and then it waited" if attempts else "never tried"
+    reply = Reply(TOO_OLD, "", f"Too old after {plan.give_up_after_s / 3600:.3g} h: {tried}: {why.text}"[:1000])
+    return GiveUp(reply, event_reason(_EXPIRED, permanent=True), why)
 
 
 _EXPIRED = Verdict(Cause.EXPIRED, Kind.SOFT, "")

@@ -17,7 +17,7 @@ class Site:
     """count: jobs held, ready or under way. claim_at: when the store has something due for it; None: nothing.
 
     late: domains with due rows left in the store: fresh mail of theirs goes behind those. shut: why nothing goes
-    there at present. hushed: domains that wait at this site, and why.
+    there at present. hushed: domains that wait at this site, and why. read: what the store knows of it is here.
     """
 
     __slots__ = (
@@ -36,6 +36,7 @@ class Site:
         "paces",
         "parked",
         "profile",
+        "read",
         "ready",
         "saved",
         "shut",
@@ -59,6 +60,7 @@ class Site:
         self.shut: Waiting | None = None
         self.hushed: dict[int, Waiting] = {}
         self.idle_since = now
+        self.read = False
 
     def push(self, job: Job, *, front: bool = False) -> None:
         tenant = job.recipient.domain_id

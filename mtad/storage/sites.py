@@ -6,7 +6,7 @@ Room: storage. May import: mail.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 UNRESOLVED = 0  # the site of recipients whose domain's MX-site is not known yet
@@ -44,6 +44,13 @@ def ensure(connection: sqlite3.Connection, sites: Sequence[tuple[int, str]]) -> 
 def get(connection: sqlite3.Connection, number: int) -> SiteRow | None:
     row = connection.execute(f"SELECT {_COLUMNS} FROM sites WHERE id = ?", (number,)).fetchone()
     return _row(row) if row else None
+
+
+def of_ids(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[SiteRow]:
+    """Those that the table knows."""
+    wanted = json.dumps(list(numbers))
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM sites WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
+    return [_row(row) for row in rows]
 
 
 def find(connection: sqlite3.Connection, key: str) -> SiteRow | None:
@@ -92,16 +99,42 @@ def take_in_hand(connection: sqlite3.Connection, numbers: Sequence[int]) -> None
     connection.executemany("UPDATE sites SET next_due = NULL WHERE id = ?", [(number,) for number in numbers])
 
 
-def let_go(connection: sqlite3.Connection, number: int, paces: str, not_before: float | None) -> None:
-    """The daemon forgets this site: the row says when to look again. not_before: a suspension's end."""
-    if paces:
-        save_paces(connection, [(number, paces)])
-    [first] = connection.execute(
-        "SELECT min(due_at) FROM recipients WHERE state = 0 AND site_id = ?", (number,)
-    ).fetchone()
-    if first is not None and not_before is not None:
-        first = max(first, not_before)
-    connection.execute("UPDATE sites SET next_due = ? WHERE id = ?", (first, number))
+def let_go(
+    connection: sqlite3.Connection,
+    sites: Sequence[tuple[int, str, float | None]],
+    paused: Collection[int],
+    held_until: float,
+) -> None:
+    """The daemon forgets these sites: (id, paces, not before, as a suspension's end). The rows say when to look again.
+
+    paused: domain ids whose mail is not looked for before held_until.
+    """
+    save_paces(connection, [(number, paces) for number, paces, _ in sites if paces])
+    times = []
+    for number, _, not_before in sites:
+        first = _first_due(connection, number, paused, held_until)
+        if first is not None and not_before is not None:
+            first = max(first, not_before)
+        times.append((number, first))
+    connection.executemany("UPDATE sites SET next_due = ?2 WHERE id = ?1", times)
+
+
+def _first_due(connection: sqlite3.Connection, number: int, paused: Collection[int], held_until: float) -> float | None:
+    """By one index seek for each domain that has something waiting there, however much it is."""
+    first: float | None = None
+    tenant = -1
+    while True:
+        row = connection.execute(
+            "SELECT domain_id, due_at FROM recipients WHERE state = 0 AND site_id = ? AND domain_id > ?"
+            " ORDER BY domain_id, due_at LIMIT 1",
+            (number, tenant),
+        ).fetchone()
+        if row is None:
+            return first
+        tenant, due_at = row
+        if tenant in paused:
+            due_at = max(due_at, held_until)
+        first = due_at if first is None else min(first, due_at)
 
 
 def suspend(connection: sqlite3.Connection, number: int, key: str, until: float | None, why: str | None) -> None:
