@@ -17,7 +17,8 @@ class Submission:
     ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
     deliver_at: epoch seconds, None for now. options: what was asked for beside the message. peer: address literal of
-    the client, "" unknown.
+    the client, "" unknown. number, message_id: set by queue.submit when it takes the message, before it is on disk:
+    its id, and its Message-ID without brackets.
     """
 
     reverse_path: Address | None
@@ -39,6 +40,8 @@ class Submission:
     notify: dict[int, str] = field(default_factory=dict)
     orcpt: dict[int, str] = field(default_factory=dict)
     options: Options | None = None
+    number: int = 0
+    message_id: str = ""
 
 
 @dataclass(slots=True)

@@ -268,6 +268,7 @@ class Submit:
         ending = b"" if content.endswith(b"\r\n") else b"\r\n"  # BDAT may leave it out; a line of DATA cannot
         whole = b"".join((trace, own, prefix, content, ending))
         reverse = submission.reverse_path
+        submission.number, submission.message_id = number, prepared.block.message_id or made_id
         return StoredMessage(
             id=number,
             domain_id=self._domains.id_of(submission.domain),

@@ -1,7 +1,7 @@
 """App: the API as one handler beside the other pages: finds the row, asks for the key, reads the request, answers.
 
-Room: api. May import: storage. Every answer is JSON unless a row says otherwise, carries X-Request-Id, and an error
-tells neither traces nor paths.
+Room: api. May import: mail, message, storage. Every answer is JSON unless a row says otherwise, and carries
+X-Request-Id; an error tells neither traces nor paths.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,6 +21,7 @@ from mtad.api.http.table import Found, Table
 from mtad.clock import Clock
 from mtad.mail.address import BadAddress, ascii_domain
 from mtad.mail.reply import Refused
+from mtad.message.variables import Unfillable
 from mtad.storage.accounts import DomainRow
 
 log = log_module.get("api")
@@ -70,6 +71,8 @@ class HttpApi:
             result = await self._answer(request, found, request_id)
         except Wrong as wrong:
             result = wrong.answer()
+        except Unfillable as error:
+            result = said(str(error), 400)
         except Refused as refusal:
             result = _refused(refusal)
         except Exception:
@@ -139,7 +142,8 @@ def _domain_name(text: str) -> str:
 
 def _refused(refusal: Refused) -> Answer:
     """What the store or the queue says: 503 to come back later, 400 not to."""
-    return said(refusal.reply.text, 400 if refusal.reply.is_permanent else 503)
+    reply = refusal.reply
+    return said(reply.text, 503 if not reply.is_permanent else 413 if reply.code == 552 else 400)
 
 
 def _response(result: Answer, request_id: str) -> web.Response:

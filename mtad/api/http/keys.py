@@ -11,7 +11,7 @@ import hmac
 
 from mtad.api.http.answers import Unauthorized
 from mtad.api.http.call import Principal
-from mtad.storage import accounts
+from mtad.storage import keys as stored
 from mtad.storage.database import Database
 
 _MAX_HEADER = 1024  # octets
@@ -35,7 +35,7 @@ class Keys:
         self._by_hash: dict[bytes, Principal] = {}
 
     async def load(self) -> None:
-        rows = await self._database.read(accounts.api_keys)
+        rows = await self._database.read(stored.keys)
         self._by_hash = {row.hash: Principal(row.id, row.name, row.domain) for row in rows}
 
     def principal(self, authorization: str) -> Principal | None:

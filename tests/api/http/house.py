@@ -1,27 +1,37 @@
 """The API over a real store and the queue's own door, on a loopback port; nothing is delivered."""
 
 import asyncio
+import email
+import email.policy
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import orjson
 from aiohttp import web
 from yarl import URL
 
 from mtad.api.http.app import HttpApi
 from mtad.api.http.call import Chapter
+from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys, hash_of
+from mtad.api.http.messages import Messages
 from mtad.api.tenants import Tenants
 from mtad.clock import Clock, SystemClock
 from mtad.config import DeliveryConfig
 from mtad.mail.ids import IdSource
+from mtad.mail.options import Options, options_from_json
 from mtad.mail.reply import Reply
 from mtad.queue.submit import Submit
-from mtad.storage import accounts, journal
-from mtad.storage.database import Database, open_database
+from mtad.storage import accounts, idempotency, journal
+from mtad.storage.database import Database, Lane, open_database
+from mtad.storage.idempotency import Answered
 from mtad.storage.outgoing import Outgoing, StoredMessage, StoredRecipient
 from mtad.storage.spool import Spool
 
@@ -58,9 +68,23 @@ class House:
     ids: IdSource
     clock: Clock
     submit: Submit
+    outgoing: Outgoing
+    answers: "Lane[Answered]"
     folder: Path
     gate: Reply | None = None
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def stored(self) -> list["Kept"]:
+        """Every message in the store, oldest first."""
+        return await self.database.read(_kept)
+
+    async def only(self) -> "Kept":
+        (one,) = await self.stored()
+        return one
+
+    def messages(self, **more) -> Messages:
+        guard = Idempotency(self.database, self.answers, self.clock.now)
+        return Messages(submit=self.submit, idempotency=guard, mark=lambda: f"mark{next(self.numbers):020d}", **more)
 
     async def add_key(self, key: str, domain: str | None = None) -> None:
         def work(connection):
@@ -72,6 +96,38 @@ class House:
 
         await self.database.writer.write(work)
         await self.keys.load()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A message in the store. raw: as it will be sent, up to composition."""
+
+    reverse_path: str
+    recipients: list[str]
+    raw: bytes
+    options: Options
+    deliver_at: float | None
+    about: dict[str, Any]
+
+    @property
+    def message(self) -> EmailMessage:
+        found = email.message_from_bytes(self.raw, policy=email.policy.default)
+        assert isinstance(found, EmailMessage)
+        return found
+
+
+def _kept(connection: sqlite3.Connection) -> list[Kept]:
+    rows = connection.execute(
+        "SELECT m.id, reverse_path, options, deliver_at, about, content FROM messages AS m"
+        " LEFT JOIN bodies AS b ON b.message_id = m.id ORDER BY m.id"
+    ).fetchall()
+    made = []
+    for number, reverse_path, options, deliver_at, about, content in rows:
+        people = connection.execute("SELECT address FROM recipients WHERE message_id = ? ORDER BY id", (number,))
+        addresses = [address for (address,) in people]
+        asked = options_from_json(options or b"")
+        made.append(Kept(reverse_path, addresses, content or b"", asked, deliver_at, orjson.loads(about)))
+    return made
 
 
 @asynccontextmanager
@@ -105,7 +161,8 @@ async def open_house(folder: Path, clock: Clock | None = None) -> AsyncIterator[
                 max_hops=50,
                 max_schedule_s=3 * 86_400,
             )
-            house = House(database, tenants, keys, ids, clock, submit, folder)
+            answers = database.writer.lane(idempotency.add)
+            house = House(database, tenants, keys, ids, clock, submit, outgoing, answers, folder)
             yield house
         finally:
             database.writer.stop()
@@ -161,6 +218,3 @@ async def serve(house: House, chapters: Sequence[Chapter], **more) -> AsyncItera
             yield Client(session, f"http://127.0.0.1:{port}", api)
     finally:
         await runner.cleanup()
-
-
-Serving = Callable[..., AsyncIterator[Client]]
