@@ -25,7 +25,7 @@ from mtad.api.control import serve_control
 from mtad.api.lock import hold
 from mtad.api.operations import Operations
 from mtad.clock import SystemClock
-from mtad.config import Config, ConfigError, parse_listen, restart_needed
+from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
 from mtad.storage import counters, outbox, tracked, upkeep
@@ -250,14 +250,15 @@ class _Life:
         """SIGHUP. Anything wrong is refused whole, and what was in force stays."""
         notify_systemd("RELOADING=1")
         try:
-            config = self._reload()
+            read = self._reload()
+            config = in_force(self.config, read)
             shaping, classifier, plan = rules(config)
-            if config.smtp.tls_certificate is not None:
-                self.house.listeners.reload_tls(config.smtp.tls_certificate, config.smtp.tls_key)
+            self.house.listeners.reload_tls(config.smtp.tls_certificate, config.smtp.tls_key)
         except ConfigError as error:
             log.error("reload-refused", cause=error)
         else:
-            waiting = restart_needed(self.config, config)
+            waiting = restart_needed(self.config, read)
+            self.config = config
             self.house.settler.reload(classifier, plan)
             self.house.runner.book.reload(shaping)
             log_module.start(config.server.log_level)

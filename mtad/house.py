@@ -104,8 +104,8 @@ class House:
         self.hostname = config.server.hostname or socket.getfqdn()
         self.capture = capture
         self.rng = random.SystemRandom()
-        self.counters, self.budget = Counters(), Budget(config.queue.memory_octets)
-        self.memory = Budget(config.queue.memory_octets)
+        self.counters, self.budget = Counters(), Budget(config.queue.incoming_octets)
+        self.memory = Budget(config.queue.outgoing_octets)
         self.spool = Spool(config.server.data_dir / "spool")
         self.places: Places | None = None
         self.lag_s = 0.0
@@ -182,6 +182,7 @@ class House:
             plan=plan,
             dice=self.rng.random,
             on_failed=self._on_failed,
+            on_relayed=self._on_relayed,
             posts=self.posts,
             bounced=self.suppressed.note,
         )
@@ -329,6 +330,9 @@ class House:
     def _on_failed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
         self.notifier.failed(held, recipient, reply, hop)
 
+    def _on_relayed(self, held: Held, recipient: StoredRecipient, reply: Reply, hop: Hop | None) -> None:
+        self.notifier.relayed(held, recipient, reply, hop)
+
     def _world(self) -> World:
         config, clock = self.config, self.clock
         private = config.http.allow_private_targets
@@ -357,6 +361,7 @@ class House:
             changed=self._changed,
             hostname=self.hostname,
             sources=self.config.delivery.sources,
+            pools=self.config.delivery.pools,
         )
 
         self.operations.suppressed = self.suppressed.note

@@ -29,7 +29,13 @@ MAY_IMPORT = {
     "log": "",
     "config": "",
 }
-IMPORTED_BY = {"house": {"daemon"}, "daemon": {"__main__", "cli", "dev"}, "dev": {"__main__", "cli"}, "cli": {"__main__"}, "__main__": set()}
+IMPORTED_BY = {
+    "house": {"daemon"},
+    "daemon": {"__main__", "cli", "dev"},
+    "dev": {"__main__", "cli"},
+    "cli": {"__main__"},
+    "__main__": set(),
+}
 
 # What a pure module has no use for: waiting, time, chance, the network, the log.
 IMPURE = {"asyncio", "random", "secrets", "socket", "threading", "mtad.clock", "mtad.log"}
