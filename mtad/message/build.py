@@ -16,6 +16,7 @@ from mtad.message.transfer import base64_lines, quoted
 
 MAX_LINE = 998
 MAX_FILENAME = 255  # characters; the rest is cut off, but for its extension
+_BLOCK = 57 * 1024  # octets of whole lines of base64
 _SECTION = 60  # octets of a file name on one line
 
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII)
@@ -129,10 +130,12 @@ def _file(file: File, disposition: str) -> _Chunks:
     if disposition == "inline":
         head.append(f"Content-ID: <{quote(filename.strip('<>'), safe=_CID_SAFE)}>".encode("ascii"))
     head.append(b"Content-Transfer-Encoding: " + coding)
+    start = [CRLF.join(head), b"\r\n\r\n"]
     if written is None:
-        written = base64_lines(file.content)
-    ending = b"" if written.endswith(CRLF) or not written else CRLF
-    return [CRLF.join(head), b"\r\n\r\n", written, ending]
+        # Block by block: a list of all lines would take more memory than they do.
+        octets = file.content
+        return start + [base64_lines(octets[at : at + _BLOCK]) for at in range(0, len(octets), _BLOCK)]
+    return [*start, written, b"" if written.endswith(CRLF) or not written else CRLF]
 
 
 def _message(octets: bytes) -> tuple[str, bytes, bytes | None]:

@@ -50,7 +50,7 @@ class HttpApi:
         folder: Path,
         base_url: Callable[[], str],
         max_body: int = 62_914_560,
-        memory: int = 209_715_200,
+        memory: int = 104_857_600,
     ) -> None:
         self.table = Table(row for chapter in chapters for row in chapter.rows())
         self._keys, self._domains, self._clock, self._token = keys, domains, clock, token
@@ -90,6 +90,7 @@ class HttpApi:
         query = read_query(request.rel_url.raw_query_string)
         async with self._bodies.read(request) as octets:
             form = read_body(octets, request.headers.get("Content-Type", ""))
+            del octets  # the parts hold what is needed of it
             call = Call(
                 method=request.method,
                 version=found.version,

@@ -159,6 +159,7 @@ class Messages:
         if len(submission.content) > self._limits.message:
             raise TooLarge(f"The message is larger than {self._limits.message // 1_048_576} MiB")
         future = self._submit(submission)
+        submission.content = b""  # the queue has made its own of it, which may be tens of megabytes
         result = answer({"id": f"<{submission.message_id}>", "message": _QUEUED})
         if claim is not None:
             claim.answered(submission.number, result.body, call.now)
