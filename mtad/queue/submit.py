@@ -188,10 +188,10 @@ class Submit:
         keeps = self._posts is not None and self._posts.wants_header(message.domain_id)
         return _Whole(message, people, options, prepared.block.content[: prepared.block.end] if keeps else None)
 
-    def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> Flag:
+    def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> int:
         options, reverse = prepared.options, submission.reverse_path
         own = not report and self._domains.is_ours(submission.domain)
-        flags = Flag(0)
+        flags = 0
         for flag, wanted in (
             (Flag.SMTPUTF8, submission.smtputf8),
             (Flag.EIGHT_BIT, not prepared.content.isascii()),
@@ -258,7 +258,7 @@ class Submit:
         number: int,
         now: float,
         deliver_at: float | None,
-        flags: Flag,
+        flags: int,
     ) -> StoredMessage:
         name, options = queue_id(number), prepared.options
         trace = received(submission, self._hostname, name)
@@ -275,7 +275,7 @@ class Submit:
             reverse_path=str(reverse) if reverse is not None else "",
             size=len(whole),
             recipients=len(submission.recipients),
-            flags=int(flags),
+            flags=flags,
             deliver_at=deliver_at,
             segment=None,
             position=None,

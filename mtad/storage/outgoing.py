@@ -7,8 +7,8 @@ of each tuple is written beside its statement.
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
-from typing import Any
+from enum import IntEnum
+from typing import Any, Final
 
 import orjson
 
@@ -25,19 +25,20 @@ class State(IntEnum):
     FAILED = 3
 
 
-class Flag(IntFlag):
-    SMTPUTF8 = 1
-    EIGHT_BIT = 2
-    REQUIRE_TLS = 4
-    AUTHENTICATED = 8
-    FOREIGN_REVERSE_PATH = 16  # relayed: the sender's own server wants the DSN
-    NO_DKIM = 32
-    REPORT = 64  # a DSN of ours: never bounces
-    SKIP_VERIFICATION = 128  # the host's certificate is not checked
-    COMPOSE = 256  # each recipient gets octets of his own
-    VERP = 512  # the reverse-path names the recipient, so a late report finds him
-    TEST_MODE = 1024  # never leaves
-    TRACK = 2048  # may have opens or clicks, if its domain wants them
+class Flag:
+    """Bits of messages.flags: plain numbers, as they are asked for several times per message."""
+
+    SMTPUTF8: Final = 1
+    EIGHT_BIT: Final = 2
+    REQUIRE_TLS: Final = 4
+    AUTHENTICATED: Final = 8
+    FOREIGN_REVERSE_PATH: Final = 16  # relayed: the sender's own server wants the DSN
+    REPORT: Final = 64  # a DSN of ours: never bounces
+    SKIP_VERIFICATION: Final = 128  # the host's certificate is not checked
+    COMPOSE: Final = 256  # each recipient gets octets of his own
+    VERP: Final = 512  # the reverse-path names the recipient, so a late report finds him
+    TEST_MODE: Final = 1024  # never leaves
+    TRACK: Final = 2048  # may have opens or clicks, if its domain wants them
 
 
 @dataclass(slots=True)
