@@ -28,6 +28,7 @@ class PaceState:
     tokens: float = 0.0
     tokens_at: float = 0.0
     hold_until: float = 0.0
+    grown_at: float = 0.0
     rest_s: float = 0.0
     rest_until: float = 0.0
     failures: int = 0
@@ -111,7 +112,8 @@ class Pace:
         self._unreachable_until = min(state.unreachable_until, now + profile.max_connect_backoff_s)
         self._suspended, self._suspended_until = state.suspended, state.suspended_until
         self._said, self._trouble, self._why = state.said, state.trouble, state.why
-        self._settled_at, self._grown_at = 0.0, max(now, self._hold_until)
+        # Time without us counts as time: else a site that is forgotten between two messages would never recover.
+        self._settled_at, self._grown_at = 0.0, max(min(state.grown_at or now, now), self._hold_until)
         self._free = self._growing = False
         self._mark()
 
@@ -281,6 +283,7 @@ class Pace:
             tokens=self._tokens if self._rate else 0.0,
             tokens_at=self._tokens_at,
             hold_until=self._hold_until,
+            grown_at=self._grown_at,
             rest_s=self._rest_s,
             rest_until=self._rest_until,
             failures=self._failures,
