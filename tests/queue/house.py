@@ -236,6 +236,7 @@ class House:
     operator: Operator
     notifier: Notifier
     submit: Submit
+    cut: Callable[[], object]  # ends the queue in the middle of what it does
     shut: Reply | None = None
     trouble: str | None = None
 
@@ -408,8 +409,8 @@ async def _house(
         operator = Operator(
             runner=runner, settler=settler, tenants=ours, database=database, outgoing=outgoing, clock=clock
         )
-        house = House(threads, database, clock, world, ours, memory, runner, operator, notifier, submit)
         running = tasks.create_task(runner.run())
+        house = House(threads, database, clock, world, ours, memory, runner, operator, notifier, submit, running.cancel)
         try:
             yield house
         finally:
