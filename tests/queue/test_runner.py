@@ -5,6 +5,7 @@ import pytest
 
 from mtad.mail.event import EventType
 from mtad.mail.waiting import WaitReason
+from mtad.queue.shaping import load_shaping
 from mtad.storage.outgoing import State
 from tests.queue.house import World, later, never, open_house
 from tests.virtualclock import VirtualClock
@@ -173,17 +174,51 @@ async def test_a_retry_is_explained_with_the_words_of_the_host_and_can_be_hurrie
     assert await house.waiting() == []
 
 
-async def test_a_blast_of_one_domain_does_not_starve_another(tmp_path, clock, world):
-    async with open_house(tmp_path, clock, world, window_per_site=20, window=20) as house:
+async def test_one_letter_waits_for_no_more_of_anothers_blast_than_is_in_memory(tmp_path, clock, world):
+    """20 are in memory, and up to half of that is claimed with it: the 1,000 behind them have to wait."""
+    await world.route("b.example")
+    async with open_house(tmp_path, clock, world, window_per_site=20) as house:
+        world.hold = asyncio.Event()
+        for n in range(1020):
+            await house.send(f"r{n}@b.example")
+        await house.rest()
+        await house.send("eve@b.example", domain="c.example", sender="cy@c.example")
+        world.hold.set()
+        await house.rest()
+        assert len(world.recipients()) == 1021
+        assert world.recipients().index("eve@b.example") <= 30
+
+
+async def test_two_domains_with_much_mail_for_one_site_go_side_by_side(tmp_path, clock, world):
+    await world.route("b.example")
+    shaping = load_shaping("[default]\nmax_rate = 0\nmax_connections = 1\n", "shaping.toml")
+    async with open_house(tmp_path, clock, world, shaping=shaping, window_per_site=20) as house:
+        world.hold = asyncio.Event()
+        for n in range(200):
+            await house.send(f"a{n}@b.example")
+        for n in range(100):
+            await house.send(f"c{n}@b.example", domain="c.example", sender="cy@c.example")
+        world.hold.set()
+        await house.rest()
+        whose = [one[0] for one in world.recipients()]
+        assert (whose.count("a"), whose.count("c")) == (200, 100)
+        for at in range(20, 200, 20):  # after what was in memory, until one has no more
+            assert 6 <= whose[at : at + 20].count("c") <= 14
+
+
+async def test_a_blast_to_one_site_fills_its_own_window_and_not_that_of_others(tmp_path, clock, world):
+    await world.route("b.example")
+    async with open_house(tmp_path, clock, world, window_per_site=20, window=40) as house:
         world.hold = asyncio.Event()
         for n in range(100):
             await house.send(f"r{n}@b.example")
-        await house.send("eve@b.example", domain="c.example", sender="cy@c.example")
-        world.hold.set()
-        await house.go_on(5, 1.0)
-        assert len(world.recipients()) >= 101
-        assert world.recipients().index("eve@b.example") < 60
-        assert await house.waiting() == []
+        await house.rest()
+        assert house.runner.count == 20
+        world.hold, blast = None, world.hold
+        await house.send("eve@d.example")
+        await house.rest()
+        assert world.recipients()[-1] == "eve@d.example"
+        blast.set()
 
 
 @pytest.mark.parametrize(
