@@ -1,0 +1,244 @@
+"""Verdicts: who a message is from, and whether it is spam, before it is answered 250.
+
+Room: inbound. May import: mail, message. Source: RFC 7208, 6376, 8617, 7489, 8601. DNS is asked on the loop, all keys
+and policies of a message together; arithmetic, and pyspf, which cannot wait, run in threads of the checker's own.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mtad import log as log_module
+from mtad.clock import Clock
+from mtad.inbound import arc as arc_chain
+from mtad.inbound import dkim_check, dmarc
+from mtad.inbound.arc import Arc, ArcResult, ArcSet, BrokenChain
+from mtad.inbound.dkim_check import MAX_SIGNATURES, Dkim, KeyOrFault
+from mtad.inbound.dmarc import Dmarc, Policy
+from mtad.inbound.lookup import TROUBLE, Answer, Bridge, Kind, Resolver
+from mtad.inbound.results import Findings, Session, added_fields, cleaned, results_value, scan_head
+from mtad.inbound.signature import Bodies
+from mtad.inbound.spam import Scan, Spam, SpamAction, Spamd
+from mtad.inbound.spf import Sender, Spf, SpfResult, evaluate, has_record, sender_of
+from mtad.mail.address import Address
+from mtad.mail.reply import Reply
+from mtad.message.headers import HeaderBlock, scan
+
+log = log_module.get("inbound")
+
+_DMARC_REFUSED = Reply(550, "7.1", "The From domain asks for mail that neither SPF nor DKIM vouches for to be refused")
+_SUMS = 2  # threads for what releases the interpreter lock only now and then
+_NO_FILTER = Reply(451, "7.1", "The spam filter gives no answer; try again later")
+
+
+class OnReject(StrEnum):
+    """What is done when DMARC fails and the From domain asks for "reject"."""
+
+    REFUSE = "refuse"  # 550 in the session
+    MARK = "mark"  # only Authentication-Results say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """authserv_id: the name in Authentication-Results, our own host name. time_limit_s: for all DNS of a message.
+
+    threads: SPF checks under way together. signatures: looked at in one message.
+    trusted_sealers: domains whose ARC chain lets mail pass that DMARC would have refused.
+    """
+
+    authserv_id: str
+    time_limit_s: float = 10.0
+    threads: int = 32
+    signatures: int = MAX_SIGNATURES
+    on_reject: OnReject = OnReject.REFUSE
+    trusted_sealers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSettings:
+    """What the domain of the recipients wants."""
+
+    spam_action: SpamAction = SpamAction.DISABLED
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """refusal: what to answer instead of 250. drop: take it, tell nobody but the journal. fields: to go on top of
+    `content`, which is the message without what claimed to be ours. results: for an ARC seal. took_s: for the metric.
+    """
+
+    findings: Findings
+    refusal: Reply | None
+    drop: bool
+    fields: bytes
+    content: bytes
+    results: str
+    took_s: float
+
+
+class Checker:
+    """spamd: None where there is none; then a domain's filter marks SPF and DKIM only. chance: 0 to 1, for DMARC's
+    pct=. Close it when no check is under way any more.
+    """
+
+    def __init__(
+        self,
+        settings: CheckSettings,
+        resolver: Resolver,
+        clock: Clock,
+        spamd: Spamd | None,
+        chance: Callable[[], float],
+    ) -> None:
+        self._settings, self._resolver, self._clock = settings, resolver, clock
+        self._spamd, self._chance = spamd, chance
+        # Apart, so that names whose servers are slow cannot keep the arithmetic waiting.
+        self._askers = ThreadPoolExecutor(settings.threads, thread_name_prefix="spf")
+        self._sums = ThreadPoolExecutor(_SUMS, thread_name_prefix="dkim")
+
+    def close(self) -> None:
+        self._askers.shutdown(wait=False, cancel_futures=True)
+        self._sums.shutdown(wait=False, cancel_futures=True)
+
+    async def check(
+        self,
+        content: bytes,
+        block: HeaderBlock | None,
+        peer_ip: str,
+        helo: str,
+        reverse_path: Address | None,
+        domain_settings: DomainSettings,
+    ) -> Verdicts:
+        """peer_ip: also as an address literal. block: of content, if it was scanned already. Raises nothing."""
+        started, block = self._clock.steady(), block or scan(content)
+        session = Session(str(reverse_path) if reverse_path else "", _plain_ip(peer_ip), helo)
+        async with asyncio.TaskGroup() as both:
+            authenticated = both.create_task(self._authenticate(block, session, reverse_path))
+            scanned = both.create_task(self._scan(content, session, domain_settings))
+        spf, dkim, found_dmarc, found_arc = authenticated.result()
+        findings = Findings(spf, dkim, found_dmarc, found_arc, scanned.result())
+        name = self._settings.authserv_id
+        return Verdicts(
+            findings,
+            refusal_of(findings, self._settings, fail_closed=self._spamd is not None and self._spamd.fail_closed),
+            drops(findings, domain_settings),
+            added_fields(name, findings, session),
+            cleaned(block, name),
+            results_value(name, findings),
+            self._clock.steady() - started,
+        )
+
+    async def _scan(self, content: bytes, session: Session, domain: DomainSettings) -> Spam | None:
+        if domain.spam_action is SpamAction.DISABLED:
+            return None
+        if self._spamd is None:
+            return Spam(Scan.UNAVAILABLE, reason="no spamd is configured")
+        return await self._spamd.scan(scan_head(self._settings.authserv_id, session, self._clock.now()), content)
+
+    async def _authenticate(
+        self, block: HeaderBlock, session: Session, reverse_path: Address | None
+    ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
+        until = asyncio.get_running_loop().time() + self._settings.time_limit_s
+        domains = dmarc.author_domains(block)
+        async with asyncio.TaskGroup() as all_three:
+            spf = all_three.create_task(self._spf(sender_of(reverse_path, session.helo), session, until))
+            signed = all_three.create_task(self._signatures(block, until))
+            policies = all_three.create_task(self._texts(dmarc.names_wanted(domains or ()), until))
+        dkim, chain = signed.result()
+        found = dmarc.evaluate(domains, policies.result(), spf.result(), dkim, self._chance)
+        return spf.result(), dkim, found, chain
+
+    async def _spf(self, sender: Sender, session: Session, until: float) -> Spf:
+        if not sender.domain or not session.peer_ip:
+            return Spf(SpfResult.NONE, sender.identity, sender.domain)
+        bridge = Bridge(self._resolver)
+        try:
+            async with asyncio.timeout_at(until):
+                record = await self._resolver.txt(sender.domain)
+                if record.found != TROUBLE and not has_record(record.records):
+                    return Spf(SpfResult.NONE, sender.identity, sender.domain)  # most junk ends here, without a thread
+                bridge.know(Kind.TXT, sender.domain, record)
+                now, loop = self._clock.now(), asyncio.get_running_loop()
+                return await loop.run_in_executor(
+                    self._askers, evaluate, sender, session.peer_ip, session.helo, now, bridge.ask
+                )
+        except TimeoutError:
+            return Spf(SpfResult.TEMPERROR, sender.identity, sender.domain, "no answer in time")
+        finally:
+            bridge.stop()
+
+    async def _signatures(self, block: HeaderBlock, until: float) -> tuple[tuple[Dkim, ...], Arc]:
+        """DKIM and ARC: their keys are asked for together."""
+        signatures = dkim_check.read_all(block, self._settings.signatures)
+        sets, broken = _sets(block)
+        names = dkim_check.names_wanted(signatures) + arc_chain.names_wanted(sets)
+        if not names:
+            return dkim_check.check_all(block, signatures, {}, Bodies(block), 0.0), broken or Arc(ArcResult.NONE)
+        answers = await self._texts(names, until)
+        now = self._clock.now()
+
+        def calculated() -> tuple[tuple[Dkim, ...], Arc]:
+            keys: dict[str, KeyOrFault] = {name: dkim_check.key_of(answer) for name, answer in answers.items()}
+            bodies = Bodies(block)
+            dkim = dkim_check.check_all(block, signatures, keys, bodies, now)
+            return dkim, broken or arc_chain.verify(block, sets, keys, bodies, now)
+
+        return await asyncio.get_running_loop().run_in_executor(self._sums, calculated)
+
+    async def _texts(self, names: Iterable[str], until: float) -> dict[str, Answer[str]]:
+        """TXT records, all asked for at once; what has no answer in time is trouble."""
+        wanted = list(dict.fromkeys(names))
+        answers = await asyncio.gather(*[_in_time(self._resolver.txt(name), until) for name in wanted])
+        return dict(zip(wanted, answers, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    """An Answer for what DNS did not tell in time."""
+
+    found: str = TROUBLE
+    records: tuple[str, ...] = ()
+    why: str = "no answer in time"
+
+
+async def _in_time(question: Awaitable[Answer[str]], until: float) -> Answer[str]:
+    try:
+        async with asyncio.timeout_at(until):
+            return await question
+    except TimeoutError:
+        return _NoAnswer()
+
+
+def _sets(block: HeaderBlock) -> tuple[list[ArcSet], Arc | None]:
+    """The sets of a message; or none, and what that makes of its chain."""
+    try:
+        return arc_chain.read_sets(block), None
+    except BrokenChain as error:
+        return [], Arc(ArcResult.FAIL, reason=str(error))
+
+
+def _plain_ip(text: str) -> str:
+    """ "[IPv6:2001:db8::1]" -> "2001:db8::1"; "" when it is no address."""
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare[5:] if bare[:5].lower() == "ipv6:" else bare))
+    except ValueError:
+        return ""
+
+
+def refusal_of(findings: Findings, settings: CheckSettings, *, fail_closed: bool) -> Reply | None:
+    """What the session answers instead of 250, or None."""
+    found, chain = findings.dmarc, findings.arc
+    vouched = chain.result is ArcResult.PASS and chain.sealer in settings.trusted_sealers
+    if found.wanted is Policy.REJECT and settings.on_reject is OnReject.REFUSE and not vouched:
+        return _DMARC_REFUSED
+    if findings.spam is not None and findings.spam.scan is Scan.UNAVAILABLE and fail_closed:
+        return _NO_FILTER
+    return None
+
+
+def drops(findings: Findings, domain: DomainSettings) -> bool:
+    """Spam for a domain that does not want to see it."""
+    return domain.spam_action is SpamAction.DELETE and findings.spam is not None and findings.spam.is_spam
