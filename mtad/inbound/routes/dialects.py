@@ -17,6 +17,7 @@ from mtad.inbound.routes.lexing import MAX_TEXT, BadRoute
 
 MAX_DEPTH = 40  # groups within each other
 MAX_ALTERNATIVES = 16
+MAX_GROUPS = 8
 MIN_NEEDLE = 2  # characters
 _MAX_CHARACTER = 0x10FFFF
 # Characters that Python takes for an ASCII letter when case is ignored.
@@ -236,19 +237,16 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLDS).lower()
 
 
-def needles(parsed: Parsed) -> tuple[str, ...]:
-    """Folded texts of which every text that matches holds at least one; () when nothing can be said."""
-    search = _Needles()
-    search.walk(parsed.tree)
-    search.end_run()
-    return search.best
+def needles(parsed: Parsed) -> tuple[tuple[str, ...], ...]:
+    """Groups of folded texts: of each group, every text that matches holds at least one."""
+    return _search(parsed.tree).groups
 
 
 class _Needles:
-    """Goes through a sequence and keeps the most telling run of plain characters, or choice of several."""
+    """Goes through a sequence and keeps its runs of plain characters, and its choices of several."""
 
     def __init__(self) -> None:
-        self.best: tuple[str, ...] = ()
+        self.groups: tuple[tuple[str, ...], ...] = ()
         self._run: list[str] = []
 
     def walk(self, items: Any) -> None:
@@ -270,25 +268,27 @@ class _Needles:
 
     def _offer_inner(self, code: Any, value: Any) -> None:
         if code is op.BRANCH:
-            found = [_best(one) for one in value[1]]
+            found = [longest(_search(one).groups) for one in value[1]]
             self._offer(tuple(dict.fromkeys(one for some in found for one in some)) if all(found) else ())
         elif code in _REPEATS and value[0] >= 1:
-            self._offer(_best(value[2]))
+            for some in _search(value[2]).groups:
+                self._offer(some)
 
     def _offer(self, some: tuple[str, ...]) -> None:
-        if some and len(some) <= MAX_ALTERNATIVES and _shortest(some) >= max(MIN_NEEDLE, _shortest(self.best) + 1):
-            self.best = some
+        if some and len(some) <= MAX_ALTERNATIVES and min(map(len, some)) >= MIN_NEEDLE:
+            self.groups = (*self.groups[: MAX_GROUPS - 1], some)
 
 
-def _shortest(some: tuple[str, ...]) -> int:
-    return min(map(len, some), default=0)
-
-
-def _best(items: Any) -> tuple[str, ...]:
+def _search(items: Any) -> _Needles:
     search = _Needles()
     search.walk(items)
     search.end_run()
-    return search.best
+    return search
+
+
+def longest(groups: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """The group whose shortest text is the longest; () when there is none."""
+    return max(groups, key=lambda some: min(map(len, some)), default=())
 
 
 def _plain(code: Any, value: Any) -> str:

@@ -5,6 +5,7 @@ takes its place. Truth has three values: None is "cannot be said", because the h
 pattern took too long; a route whose expression comes to None does not match, but might.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -32,7 +33,7 @@ from mtad.inbound.routes.expressions import (
     matches_in,
     parse_expression,
 )
-from mtad.inbound.routes.index import NeedleIndex
+from mtad.inbound.routes.index import NeedleIndex, cuts
 from mtad.inbound.routes.lexing import BadRoute
 from mtad.inbound.routes.patterns import Budget, Found, Pattern, Runaway, Subject, compile_pattern
 from mtad.mail.address import Address
@@ -41,25 +42,28 @@ from mtad.storage.routes import RouteRow
 
 MAX_VALUES = 100  # occurrences of one header that are looked at
 MAX_VALUES_TEXT = 65_536  # octets of them together
-_MAX_NEEDLES = 64  # of one route
+_MAX_NEEDLES = 64  # of one need
+_MAX_NEEDS = 16  # of one route
 _NO_HEADERS = scan(b"")
 
-# What an expression needs: (header in lower case or "" for the recipient, needle), one of these. None: anything.
-Needs = tuple[tuple[str, str], ...] | None
+# One of these must be there: (header in lower case or "" for the recipient, needle). The needle "" is in every text.
+Need = tuple[tuple[str, str], ...]
 Compile = Callable[[str, bool], Pattern]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """patterns: of the calls in `tree`, by their numbers. first_group: of each, its first number less one."""
+    """patterns: of the calls in `tree`, by their numbers. first_group: of each, its first number less one.
+
+    needs: what a message must have, each of them, for the expression to be true.
+    """
 
     row: RouteRow
     tree: Expression
     actions: tuple[Action, ...]
     patterns: tuple[Pattern, ...]
     first_group: tuple[int, ...]
-    needs: Needs
-    recipient_needs: Needs
+    needs: tuple[Need, ...]
 
     @property
     def stops(self) -> bool:
@@ -78,8 +82,7 @@ def compile_route(row: RouteRow, compiled: Compile | None = None) -> Route:
         starts.append(total)
         total += pattern.groups
     _check_references(actions, patterns, total)
-    needs, recipient_needs = _needs(tree, patterns, True), _needs(tree, patterns, False)
-    return Route(row, tree, actions, patterns, tuple(starts), recipient_needs or needs, recipient_needs)
+    return Route(row, tree, actions, patterns, tuple(starts), _needs(tree, patterns)[:_MAX_NEEDS])
 
 
 def _actions(texts: Sequence[str]) -> tuple[Action, ...]:
@@ -99,24 +102,33 @@ def _check_references(actions: Iterable[Action], patterns: Sequence[Pattern], to
             raise BadRoute(f"an action takes the group {reference!r}, but no pattern has (?P<{reference}>…)")
 
 
-def _needs(tree: Expression, patterns: Sequence[Pattern], headers: bool) -> Needs:
-    """headers False: what headers need is not counted."""
+def _needs(tree: Expression, patterns: Sequence[Pattern]) -> tuple[Need, ...]:
     match tree:
         case MatchRecipient(number=number):
-            return tuple([("", needle) for needle in patterns[number].needles]) or None
+            return tuple([tuple([("", needle) for needle in some]) for some in patterns[number].needles])
         case MatchHeader(number=number, name=name):
-            return tuple([(name, needle) for needle in patterns[number].needles or ("",)]) if headers else None
+            groups = patterns[number].needles or (("",),)
+            return tuple([tuple([(name, needle) for needle in some]) for some in groups])
         case And(parts):
-            some = [needs for part in parts if (needs := _needs(part, patterns, headers))]
-            return max(some, key=lambda needs: min(len(needle) for _, needle in needs)) if some else None
+            return tuple([need for part in parts for need in _needs(part, patterns)])
         case Or(parts):
-            every = [_needs(part, patterns, headers) for part in parts]
-            joined = tuple([one for needs in every if needs for one in needs])
-            return joined if all(every) and len(joined) <= _MAX_NEEDLES else None
+            best = [max(_needs(part, patterns), key=_telling, default=()) for part in parts]
+            joined = tuple([one for need in best for one in need])
+            return (joined,) if all(best) and len(joined) <= _MAX_NEEDLES else ()
         case Not() | CatchAll():
-            return None
+            return ()
         case _:
             assert_never(tree)
+
+
+def _telling(need: Need) -> tuple[bool, int]:
+    """The recipient is known first of all."""
+    return is_early(need), min(len(needle) for _, needle in need)
+
+
+def is_early(need: Need) -> bool:
+    """Known at RCPT."""
+    return all(not source for source, _ in need)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +348,8 @@ class RouteTable:
         self.routes, self._steady = tuple(routes), steady
         # A pattern is here that RE2 cannot run: decide in a thread.
         self.may_be_slow = any(not pattern.is_linear for route in routes for pattern in route.patterns)
-        self._open, self._early = _Index(routes, lambda r: r.needs), _Index(routes, lambda r: r.recipient_needs)
+        self._open = _Index([route.needs for route in routes])
+        self._early = _Index([tuple(filter(is_early, route.needs)) for route in routes])
 
     @classmethod
     def of(
@@ -404,18 +417,22 @@ def _runaways(route: Route, message: Message) -> list[Fault]:
 
 
 class _Index:
-    """By position, the routes that could match a message."""
+    """needs: of each route, by its position. Of a route's needs the rarest is kept, and looked for."""
 
-    def __init__(self, routes: Sequence[Route], needs_of: Callable[[Route], Needs]) -> None:
-        by_source: dict[str, list[tuple[int, str]]] = {}
+    def __init__(self, needs: Sequence[tuple[Need, ...]]) -> None:
+        seen = Counter(
+            (source, cut) for some in needs for need in some for source, needle in need for cut in cuts(needle)
+        )
+        by_source: dict[str, dict[str, list[int]]] = {}
         self._always = set()
-        for position, route in enumerate(routes):
-            needs = needs_of(route)
-            if needs is None:
+        for position, some in enumerate(needs):
+            rarest = min([_cut(need, seen) for need in some], default=None)
+            if rarest is None:
                 self._always.add(position)
-            for source, needle in needs or ():
-                by_source.setdefault(source, []).append((position, needle))
-        self._sources = {source: NeedleIndex(entries) for source, entries in by_source.items()}
+                continue
+            for source, cut in rarest[1]:
+                by_source.setdefault(source, {}).setdefault(cut, []).append(position)
+        self._sources = {source: NeedleIndex(found) for source, found in by_source.items()}
 
     def candidates(self, message: Message) -> list[int]:
         found = set(self._always)
@@ -426,3 +443,9 @@ class _Index:
                 for value in message.values(name):
                     found |= self._sources[name].candidates(value.folded)
         return sorted(found)
+
+
+def _cut(need: Need, seen: Counter[tuple[str, str]]) -> tuple[int, Need]:
+    """How often the rarest pieces of its needles are found among all, and those pieces."""
+    pieces = [min((seen[source, cut], (source, cut)) for cut in cuts(needle)) for source, needle in need]
+    return sum(often for often, _ in pieces), tuple([piece for _, piece in pieces])

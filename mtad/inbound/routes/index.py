@@ -1,35 +1,25 @@
 """Index: of thousands of routes, those few that a text could match at all.
 
 Room: inbound. Pure. A pattern needs a piece of plain text (its needle) to be in what it matches. Needles are cut to a
-few lengths, at the place where they differ most from each other, and the text is looked through for each length.
+few lengths, and the text is looked through once for each length.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _LENGTHS = (12, 6, 4, 3, 2)
 
 
 class NeedleIndex:
-    """entries: (a route's position, needle). The needle "" is in every text."""
+    """found: routes' positions by a cut of their needle. The cut "" is in every text."""
 
-    def __init__(self, entries: Sequence[tuple[int, str]]) -> None:
-        cuts = [(position, _cuts(needle)) for position, needle in entries]
-        frequent = Counter(cut for _, some in cuts for cut in some)
-        found: dict[str, list[int]] = {}
-        self._always: list[int] = []
-        for position, some in cuts:
-            if some:
-                found.setdefault(min(some, key=frequent.__getitem__), []).append(position)
-            else:
-                self._always.append(position)
+    def __init__(self, found: Mapping[str, Sequence[int]]) -> None:
         self._positions = {cut: tuple(positions) for cut, positions in found.items()}
-        self._lengths = sorted({len(cut) for cut in found})
+        self._lengths = sorted({len(cut) for cut in found if cut})
 
     def candidates(self, folded: str) -> set[int]:
         """The positions whose needle may be in the text."""
-        found = set(self._always)
         positions = self._positions
+        found = set(positions.get("", ()))
         for length in self._lengths:
             for at in range(len(folded) - length + 1):
                 some = positions.get(folded[at : at + length])
@@ -38,7 +28,7 @@ class NeedleIndex:
         return found
 
 
-def _cuts(needle: str) -> list[str]:
-    """All pieces of the largest length that fits."""
+def cuts(needle: str) -> list[str]:
+    """All pieces of the largest length that fits: each of them is in a text that holds the needle."""
     length = next((length for length in _LENGTHS if length <= len(needle)), 0)
-    return [needle[at : at + length] for at in range(len(needle) - length + 1)] if length else []
+    return [needle[at : at + length] for at in range(len(needle) - length + 1)] if length else [""]

@@ -55,13 +55,13 @@ class Budget:
 
 @dataclass(eq=False)
 class Pattern:
-    """needles: folded texts of which a text that matches holds at least one; (): unknown. names: of groups."""
+    """needles: groups of folded texts; a text that matches holds at least one of each. names: of regex groups."""
 
     text: str
     ignore_case: bool
     groups: int = field(init=False)
     names: dict[str, int] = field(init=False)
-    needles: tuple[str, ...] = field(init=False)
+    needles: tuple[tuple[str, ...], ...] = field(init=False)
     _ascii: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
