@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -32,7 +33,7 @@ from mtad.api.http.keys import Keys, hash_of
 from mtad.api.http.messages import Messages
 from mtad.api.tenants import Tenants
 from mtad.clock import SystemClock
-from mtad.config import DeliveryConfig
+from mtad.config import ApiConfig, DeliveryConfig
 from mtad.daemon import keep_memory_together
 from mtad.mail.ids import IdSource
 from mtad.queue.submit import Submit
@@ -61,6 +62,12 @@ class Desk:
 
     def refund(self, message, recipients) -> None:
         raise AssertionError
+
+
+@dataclass(frozen=True)
+class Peer:
+    text: str
+    group: str
 
 
 async def build(database: Database, folder: Path) -> HttpApi:
@@ -93,7 +100,8 @@ async def build(database: Database, folder: Path) -> HttpApi:
         clock=clock,
         token=lambda: secrets.token_hex(8),
         folder=folder,
-        base_url=lambda: "",
+        client=lambda remote, forwarded: Peer(remote, remote),
+        config=ApiConfig(),
     )
 
 

@@ -10,6 +10,7 @@ from mtad.config.checks import IPNetwork, parse_listen, parse_networks
 from mtad.config.error import ConfigError, ConfigErrors, Value
 from mtad.config.reader import known_keys, load, parse
 from mtad.config.sections import (
+    ApiConfig,
     BounceConfig,
     Config,
     DeliveryConfig,
@@ -24,6 +25,7 @@ from mtad.config.sections import (
 )
 
 __all__ = [
+    "ApiConfig",
     "BounceConfig",
     "Config",
     "ConfigError",

@@ -139,6 +139,16 @@ class HttpConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig(Section):
+    NAME: ClassVar[str] = "api"
+    base_url: BaseUrl = ""  # how callers reach the API, for links in its answers; "" takes what they call us
+    rate_limits: bool = True  # 300 requests a minute for domains and webhooks
+    max_body_octets: Annotated[int, between(1_048_576, 1 << 31)] = 62_914_560  # of one request, inflated
+    body_memory_octets: Annotated[int, between(1_048_576, 1 << 40)] = 104_857_600  # requests being worked on, together
+    max_option_octets: Annotated[int, between(0, 1 << 24)] = 16_384  # of o:, h:, v: and t: of one send; 0: any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsConfig(Section):
     NAME: ClassVar[str] = "dns"
     nameservers: NameServers = ()  # "127.0.0.1:5353"; none: the system's
@@ -246,6 +256,7 @@ class Config:
     server: ServerConfig = ServerConfig()
     smtp: SmtpConfig = SmtpConfig()
     http: HttpConfig = HttpConfig()
+    api: ApiConfig = ApiConfig()
     dns: DnsConfig = DnsConfig()
     store: StoreConfig = StoreConfig()
     queue: QueueConfig = QueueConfig()

@@ -4,21 +4,26 @@ Room: api. May import: mail, message, storage. Every answer is JSON unless a row
 X-Request-Id; an error tells neither traces nor paths.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
 
 from mtad import log as log_module
-from mtad.api.http.answers import Answer, Forbidden, NotFound, Wrong, said
+from mtad.api.http.answers import Answer, Forbidden, NotFound, TooMany, Wrong, answer, said
 from mtad.api.http.bodies import Bodies
 from mtad.api.http.call import Call, Chapter, Needs, Principal
 from mtad.api.http.forms import read_body, read_query
 from mtad.api.http.keys import Keys, refused
+from mtad.api.http.limits import PER_MINUTE, PerMinute, Standing, WrongKeys
+from mtad.api.http.openapi import describe
 from mtad.api.http.params import Params
 from mtad.api.http.table import Found, Table
 from mtad.clock import Clock
+from mtad.config import ApiConfig
 from mtad.mail.address import BadAddress, ascii_domain
 from mtad.mail.reply import Refused
 from mtad.message.variables import Unfillable
@@ -27,6 +32,7 @@ from mtad.storage.accounts import DomainRow
 log = log_module.get("api")
 
 _NOBODY = Principal(0, "", None)
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?", re.ASCII)
 
 
 class Domains(Protocol):
@@ -34,9 +40,19 @@ class Domains(Protocol):
         """A domain of ours by its name in lower case and A-labels."""
 
 
+class Client(Protocol):
+    """Who is at the other end. text: his address. group: what failures are counted for, as a /64 of IPv6."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
 class HttpApi:
     """base_url: ours where the configuration names it, "" to take what the caller called us. token: fresh random text
-    for request ids. folder: for large bodies.
+    for request ids. folder: for large bodies. client: who a request comes from, by the address that is connected and
+    the values of X-Forwarded-For.
     """
 
     def __init__(
@@ -48,18 +64,24 @@ class HttpApi:
         clock: Clock,
         token: Callable[[], str],
         folder: Path,
-        base_url: Callable[[], str],
-        max_body: int = 62_914_560,
-        memory: int = 104_857_600,
+        client: Callable[[str, Sequence[str]], Client],
+        config: ApiConfig,
     ) -> None:
         self.table = Table(row for chapter in chapters for row in chapter.rows())
         self._keys, self._domains, self._clock, self._token = keys, domains, clock, token
-        self._base_url = base_url
-        self._bodies = Bodies(folder, max_body, memory)
+        self._client, self._config = client, config
+        self._bodies = Bodies(folder, config.max_body_octets, config.body_memory_octets)
+        self._per_minute = PerMinute(PER_MINUTE if config.rate_limits else 0)
+        self._wrong_keys = WrongKeys()
 
     def add_to(self, app: web.Application) -> None:
-        """Everything that no other route of `app` answers."""
+        """The description, and everything that no other route of `app` answers."""
+        app.router.add_get("/openapi.json", self.describe)
         app.router.add_route("*", "/{path:.*}", self.handle)
+
+    async def describe(self, request: web.BaseRequest) -> web.StreamResponse:
+        """What is told here is in the manual too: no key is asked."""
+        return _response(answer(describe(self.table.rows, self._config.base_url)), self._token())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = self._token()
@@ -85,7 +107,11 @@ class HttpApi:
 
     async def _answer(self, request: web.BaseRequest, found: Found, request_id: str) -> Answer:
         row = found.row
-        principal = self._admit(request, row.needs, found)
+        client = self._client(request.remote or "", request.headers.getall("X-Forwarded-For", ()))
+        principal = await self._admit(request, found, client)
+        standing = self._per_minute.count(self._clock.now()) if row.limited else None
+        if standing is not None and not standing.allowed:
+            raise _too_many(standing, self._clock.now())
         domain = self._domain(found)
         query = read_query(request.rel_url.raw_query_string)
         async with self._bodies.read(request) as octets:
@@ -101,19 +127,24 @@ class HttpApi:
                 body=form.body,
                 headers=request.headers,
                 principal=principal,
-                base_url=self._base_of(request),
-                peer=request.remote or "",
+                base_url=self._base_of(request, client),
+                peer=client.text,
                 now=self._clock.now(),
                 request_id=request_id,
                 found_domain=domain,
             )
-            return await row.handler(call)
+            result = await row.handler(call)
+        if standing is None:
+            return result
+        return replace(result, headers={**result.headers, **standing.headers(call.now)})
 
-    def _admit(self, request: web.BaseRequest, needs: Needs, found: Found) -> Principal:
+    async def _admit(self, request: web.BaseRequest, found: Found, client: Client) -> Principal:
+        needs = found.row.needs
         if needs is Needs.OPEN:
             return _NOBODY
         principal = self._keys.principal(request.headers.get("Authorization", ""))
         if principal is None:
+            await self._hold_back(client)
             raise refused()
         if principal.domain is not None:
             asked = _domain_name(found.variables.get("domain", ""))
@@ -130,8 +161,32 @@ class HttpApi:
             raise NotFound(f"Domain not found: {name[:255]}")
         return row
 
-    def _base_of(self, request: web.BaseRequest) -> str:
-        return self._base_url() or f"{request.scheme}://{request.host}"
+    async def _hold_back(self, client: Client) -> None:
+        """Who guesses keys waits longer for each answer; keys that are right do not wait."""
+        wait_s = self._wrong_keys.failed(client.group, self._clock.steady())
+        if wait_s is None:
+            raise TooMany("Too many wrong keys from your address", headers={"Retry-After": "10"})
+        try:
+            if wait_s:
+                log.info("wrong-key", peer=client.text, wait_s=wait_s)
+                await self._clock.sleep(wait_s)
+        finally:
+            self._wrong_keys.answered(client.group)
+
+    def _base_of(self, request: web.BaseRequest, client: Client) -> str:
+        """A proxy of ours says by which scheme it was asked."""
+        if self._config.base_url:
+            return self._config.base_url
+        scheme, host = request.scheme, request.host
+        if client.text != request.remote and request.headers.get("X-Forwarded-Proto", "").lower() == "https":
+            scheme = "https"
+        return f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
+
+
+def _too_many(standing: Standing, now: float) -> TooMany:
+    wait_s = standing.retry_s(now)
+    text = f"More than {standing.limit} requests in a minute; try again in {wait_s} seconds"
+    return TooMany(text, headers=standing.headers(now), **{"retry-seconds": wait_s})
 
 
 def _domain_name(text: str) -> str:

@@ -24,7 +24,7 @@ from mtad.api.http.keys import Keys, hash_of
 from mtad.api.http.messages import Messages
 from mtad.api.tenants import Tenants
 from mtad.clock import Clock, SystemClock
-from mtad.config import DeliveryConfig
+from mtad.config import ApiConfig, DeliveryConfig
 from mtad.mail.ids import IdSource
 from mtad.mail.options import Options, options_from_json
 from mtad.mail.reply import Reply
@@ -168,6 +168,12 @@ async def open_house(folder: Path, clock: Clock | None = None) -> AsyncIterator[
             database.writer.stop()
 
 
+@dataclass(frozen=True)
+class Peer:
+    text: str
+    group: str
+
+
 @dataclass
 class Client:
     """Asks the API. base: "http://127.0.0.1:…"."""
@@ -197,7 +203,7 @@ class Client:
 
 @asynccontextmanager
 async def serve(house: House, chapters: Sequence[Chapter], **more) -> AsyncIterator[Client]:
-    """more: of HttpApi."""
+    """more: of ApiConfig."""
     api = HttpApi(
         chapters=chapters,
         keys=house.keys,
@@ -205,7 +211,8 @@ async def serve(house: House, chapters: Sequence[Chapter], **more) -> AsyncItera
         clock=house.clock,
         token=lambda: f"request-{next(house.numbers)}",
         folder=house.folder,
-        **{"base_url": lambda: "", **more},
+        client=lambda remote, forwarded: Peer(remote, remote),
+        config=ApiConfig(**more),
     )
     app = web.Application()
     api.add_to(app)

@@ -1,4 +1,5 @@
 import asyncio
+import io
 import re
 import sqlite3
 from email.utils import formatdate
@@ -273,8 +274,8 @@ async def test_a_message_of_more_than_its_limit_is_413(house):
         await client.json(
             "POST", MIME, 413, data=form(("to", "a@x.org"), files=[("message", "m", b"x" * 100_001, "x/y")])
         )
-    async with serve(house, [house.messages()], max_body=100_000) as client:
-        await client.json("POST", SEND, 413, data=but(("text", "x" * 100_001)))
+    async with serve(house, [house.messages()], max_body_octets=1_048_576) as client:
+        await client.json("POST", SEND, 413, data=io.BytesIO(b"x" * 1_048_577))
     assert await house.stored() == []
 
 
