@@ -30,12 +30,13 @@ _HOST_NAME = re.compile(
 @dataclass(frozen=True, slots=True)
 class Route:
     """hosts: never empty, in the order of trial. relay: the smarthost; `domain` is then the smarthost's name, and one
-    route serves all domains."""
+    route serves all domains. web: the host is posted to by HTTP."""
 
     domain: str
     hosts: tuple[MxHost, ...]
     port: int
     relay: bool = False
+    web: bool = False
 
 
 class Router:

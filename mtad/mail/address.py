@@ -46,6 +46,34 @@ class Address:
         return f"{self.local.casefold()}@{self.domain}"
 
 
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where a copy is posted to instead of mailed: it stands in a queue's row as an address does. text: absolute."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def domain(self) -> str:
+        return self.text
+
+    @property
+    def key(self) -> str:
+        return self.text
+
+
+def is_url(text: str) -> bool:
+    """No mailbox is written so: its local part would have a colon and slashes."""
+    return text.startswith(("http://", "https://"))
+
+
+def domain_of(text: str) -> str:
+    """What decides where a copy goes: the domain of an address, all of a URL."""
+    return text if is_url(text) else text.rpartition("@")[2]
+
+
 def key_of(text: str) -> str:
     """Address.key of an address as we print it."""
     local, _, domain = text.rpartition("@")

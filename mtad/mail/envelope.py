@@ -50,7 +50,8 @@ class Transaction:
 
     reverse_path: "" is the null path. chunks: the message as sent, CRLF line ends, not dot-stuffed; joined they
     end with CRLF. size: their octets together (RFC 1870). timeouts are the connection's. notify, orcpt: RFC 3461
-    parameters of each recipient as they came, "" where there was none; () when no recipient has any.
+    parameters of each recipient as they came, "" where there was none; () when no recipient has any. personal: what is
+    stored with each recipient, for those who deliver by other means than SMTP.
     """
 
     reverse_path: str
@@ -64,3 +65,4 @@ class Transaction:
     require_tls: bool = False
     notify: tuple[str, ...] = ()
     orcpt: tuple[str, ...] = ()
+    personal: tuple[bytes | None, ...] = ()

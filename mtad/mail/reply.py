@@ -69,6 +69,7 @@ class Phase(StrEnum):
     RCPT = "rcpt"
     DATA = "data"  # the reply to DATA
     FINAL = "final"  # the reply to the final dot, or to the last BDAT
+    HTTP = "http"  # the answer to a post
     LOCAL = "local"  # decided here: policy, loop, age
 
 
@@ -83,6 +84,7 @@ class Hop:
     tls: str | None = None
     verified: bool = False
     dsn: bool = False
+    web: bool = False  # posted to by HTTP
 
 
 Dialogue = tuple[tuple[Phase, int, bytes], ...]  # what the host answered, reply by reply: to what, code, text

@@ -14,7 +14,7 @@ from mtad.delivery.mx import Route
 from mtad.mail.waiting import Waiting, WaitReason
 from mtad.queue.shaping import Shaping, site_key
 from mtad.queue.site import Site
-from mtad.queue.sites import RELAY
+from mtad.queue.sites import MAX_KEY, RELAY, WEB
 from mtad.queue.throttle import Pace, PaceState
 from mtad.storage import sites as table
 from mtad.storage.database import Database, Lane
@@ -74,7 +74,7 @@ class Book:
         site = self._by_route.get(route)
         if site is None or self._sites.get(site.id) is not site:
             hosts = [host.name for host in route.hosts]
-            key = self._fixed_key or (RELAY if route.relay else site_key(hosts, self.shaping))
+            key = self._key(route, hosts)
             site = self._sites.get(site_id(key)) or self._new(key)
             site.hosts = tuple(hosts)
             site.profile = self.shaping.profile_for(key, hosts)
@@ -83,6 +83,11 @@ class Book:
             self._by_route[route] = site
         self._recent = (route, site)
         return site
+
+    def _key(self, route: Route, hosts: list[str]) -> str:
+        if route.web:
+            return f"{WEB}{hosts[0]}:{route.port}"[:MAX_KEY]
+        return self._fixed_key or (RELAY if route.relay else site_key(hosts, self.shaping))
 
     def _new(self, key: str) -> Site:
         site = Site(site_id(key), key, self.shaping.profile_for(key), self._clock.now())

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from mtad.clock import Clock
+from mtad.mail.address import is_url
 from mtad.mail.options import Clicks, Options, Tracking
 from mtad.mail.token import PATHS, Purpose, Tokens
 from mtad.message.dkim import Signer
@@ -44,11 +45,11 @@ class Composer:
 
     def alone(self, held: Held) -> bool:
         """Each recipient has octets or a reverse-path of his own."""
-        return self._needs(held) or self._is_verp(held.message)
+        return self._needs(held) or self._is_verp(held.message) or bool(held.message.flags & Flag.ROUTED)
 
     def reverse_path(self, job: Job) -> str:
         message = job.held.message
-        if not self._is_verp(message):
+        if not self._is_verp(message) or is_url(job.recipient.address):
             return message.reverse_path
         local = self._tokens.local_part(Purpose.BOUNCE, job.recipient.id)
         return f"{local}@{self._domains.name_of(message.domain_id)}"
@@ -60,7 +61,7 @@ class Composer:
         return self._finished(held, content)
 
     def _finished(self, held: Held, content: bytes) -> tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]:
-        unsigned = held.options is not None and held.options.dkim is False
+        unsigned = bool(held.message.flags & Flag.ROUTED) or (held.options is not None and held.options.dkim is False)
         signers = () if unsigned else self._domains.signers(held.message.domain_id)
         if not signers:
             return (content,)

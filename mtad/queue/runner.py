@@ -14,6 +14,7 @@ from mtad.clock import Clock
 from mtad.config import QueueConfig
 from mtad.delivery.mx import Route
 from mtad.feedback.classify import Cause, Kind, Verdict
+from mtad.mail.address import domain_of
 from mtad.mail.reply import Deferred, Failed, Phase, Reply
 from mtad.mail.suppression import Suppressed
 from mtad.mail.waiting import Waiting, WaitReason
@@ -378,7 +379,7 @@ class Runner:
         for recipient in recipients:
             counted = self.book.get(recipient.site_id)
             assert counted is not None  # a site with jobs is not forgotten
-            domain = recipient.address.rpartition("@")[2]
+            domain = domain_of(recipient.address)
             route = self._transport.known(domain)
             if route is None:
                 self._resolve(domain, counted, held, recipient)

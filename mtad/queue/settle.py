@@ -13,7 +13,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.classify import Cause, Classifier, Kind, Verdict
 from mtad.feedback.record import Posts
-from mtad.mail.address import key_of
+from mtad.mail.address import is_url, key_of
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
 from mtad.mail.metric import HOUR_S, Metric
@@ -23,7 +23,7 @@ from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
 from mtad.queue.shaping import Action
 from mtad.queue.work import Held, Job
 from mtad.storage.database import Lane
-from mtad.storage.outgoing import Settle, State, StoredRecipient
+from mtad.storage.outgoing import Flag, Settle, State, StoredMessage, StoredRecipient
 from mtad.storage.record import BounceRow, EventRow, Records
 
 log = log_module.get("queue")
@@ -47,7 +47,8 @@ class Settler:
 
     dice: a random number in [0, 1) for the jitter of retries. posts: the owner's webhooks, None: there are none.
     bounced: told of each (domain id, address in the form for comparing) that goes into the bounces. on_relayed: told,
-    as on_failed, of each recipient whose sender wants to hear of success from a host that does not offer DSN.
+    as on_failed, of recipients who asked to hear of success and whose message went to a host that does not offer DSN.
+    web_plan: for what is posted to a URL; None: as for mail.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Settler:
         dice: Callable[[], float],
         on_failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None],
         posts: Posts | None = None,
+        web_plan: RetryPlan | None = None,
         bounced: Callable[[int, str], None] | None = None,
         on_relayed: Callable[[Held, StoredRecipient, Reply, Hop | None], None] | None = None,
     ) -> None:
         self._lane, self._ids, self._clock, self._dice = lane, ids, clock, dice
-        self.classifier, self._plan = classifier, plan
+        self.classifier, self._plan, self._web_plan = classifier, plan, web_plan or plan
         self._on_failed, self._posts, self._bounced = on_failed, posts, bounced
         self._on_relayed = on_relayed
         self.tally = Tally()
@@ -83,7 +85,7 @@ class Settler:
             job,
             State.DELIVERED,
             EventType.DELIVERED,
-            Metric.DELIVERED_SMTP,
+            Metric.DELIVERED_HTTP if hop.web else Metric.DELIVERED_SMTP,
             {"delivery-status": status, **_envelope(hop), **_dialogue(outcome.dialogue)},
         )
         if asked and not hop.dsn and self._on_relayed is not None:
@@ -108,8 +110,9 @@ class Settler:
         recipient, now = job.recipient, self._clock.now()
         host = outcome.hop.host if outcome.hop else ""
         verdict = self.classifier.verdict(outcome.reply, outcome.phase, host)
-        age_s = self._plan.give_up_after_s - (recipient.expire_at - now)
-        step = next_step(outcome, verdict, recipient.attempts, age_s, self._plan, self._dice(), action)
+        plan = self._web_plan if is_url(recipient.address) else self._plan
+        age_s = plan.give_up_after_s - (recipient.expire_at - now)
+        step = next_step(outcome, verdict, recipient.attempts, age_s, plan, self._dice(), action)
         self.tally.attempts += 1
         self.tally.seconds += outcome.took_s
         match step:
@@ -168,7 +171,7 @@ class Settler:
             **_dialogue(outcome.dialogue),
         }
         metric = Metric.FAILED_BOUNCE if step.reason in _REFUSED else Metric.FAILED_OTHER
-        bounce = self._bounce(recipient, reply, verdict) if step.suppress else None
+        bounce = self._bounce(job.held.message, recipient, reply, verdict) if step.suppress else None
         unrefused = outcome.hop is None or not reply.is_permanent or step.last is not reply
         self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, unrefused=unrefused, bounce=bounce)
         self.tally.failed += 1
@@ -295,8 +298,10 @@ class Settler:
         counts = [(domain_id, label, int(metric), hour, 1) for label in labels]
         return Records(counts=counts, posts=posts, bounces=[bounce] if bounce else [])
 
-    def _bounce(self, recipient: StoredRecipient, reply: Reply, verdict: Verdict) -> BounceRow | None:
-        if not recipient.domain_id:
+    def _bounce(
+        self, message: StoredMessage, recipient: StoredRecipient, reply: Reply, verdict: Verdict
+    ) -> BounceRow | None:
+        if not recipient.domain_id or message.flags & Flag.ROUTED:
             return None
         key = key_of(recipient.address)
         if self._bounced is not None:
@@ -356,4 +361,6 @@ def _dialogue(said: Dialogue) -> dict[str, Any]:
 def _envelope(hop: Hop | None) -> dict[str, Any]:
     if hop is None:
         return {}
+    if hop.web:
+        return {"transport": "http"}
     return {"hop": {"ip": hop.address, "sending-ip": hop.source}}

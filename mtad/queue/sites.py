@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 UNRESOLVED = "?"  # the site of domains whose hosts are not known yet
 RELAY, CAPTURE = "relay", "capture"  # the smarthost; the inbox of captured mail
+WEB = "http:"  # what the key of a host that is posted to begins with
 MAX_KEY = 120  # characters
 _ODD = re.compile(r"[^a-z0-9._:\[\]-]")
 _SHORT_SECOND = 3  # "co.uk", "com.au", "or.jp": with a country's two letters, names begin one label further left

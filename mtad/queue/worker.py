@@ -13,6 +13,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.delivery.mx import Route
 from mtad.feedback.classify import Verdict
+from mtad.mail.address import is_url
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
 from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
@@ -154,7 +155,7 @@ class Worker:
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""
         for job in list(self._jobs):
-            if self._office.maybe_suppressed(job.recipient):
+            if not job.held.message.flags & Flag.ROUTED and self._office.maybe_suppressed(job.recipient):
                 await self._settle_suppressed(job)
         if not self._jobs:
             return True
@@ -182,6 +183,8 @@ class Worker:
             require_tls=bool(flags & Flag.REQUIRE_TLS),
         )
         _ask_for_notices(transaction, message, self._jobs)
+        if is_url(self._jobs[0].recipient.address):
+            transaction.personal = tuple([job.recipient.personal for job in self._jobs])
         outcomes: list[Outcome]
         try:
             outcomes = await session.send(transaction)

@@ -39,6 +39,7 @@ class Flag:
     VERP: Final = 512  # the reverse-path names the recipient, so a late report finds him
     TEST_MODE: Final = 1024  # never leaves
     TRACK: Final = 2048  # may have opens or clicks, if its domain wants them
+    ROUTED: Final = 4096  # from the world, sent on by a route: not signed, not suppressed, no bounce of ours
 
 
 @dataclass(slots=True)
@@ -166,8 +167,15 @@ class Outgoing:
 
     def _drop_contents(self, connection: sqlite3.Connection, done: list[Settle]) -> None:
         """The bytes of messages that have no open recipient left are not needed any more."""
-        connection.execute(_DROP_BODIES, (orjson.dumps({s.message_id for s in done}, default=list).decode(),))
-        spooled = {s.message_id for s in done if s.spooled}
+        self._drop(connection, {s.message_id for s in done}, {s.message_id for s in done if s.spooled})
+
+    def drop_contents(self, connection: sqlite3.Connection, messages: Collection[int]) -> None:
+        """The bytes of these messages, where no recipient is open and nobody has stored them."""
+        if messages:
+            self._drop(connection, messages, messages)
+
+    def _drop(self, connection: sqlite3.Connection, messages: Collection[int], spooled: Collection[int]) -> None:
+        connection.execute(_DROP_BODIES, (orjson.dumps(list(messages)).decode(),))
         if spooled:
             rows = connection.execute(_SPOOLED_DONE, (orjson.dumps(list(spooled)).decode(),)).fetchall()
             self._spool.release(connection, [(segment, size) for _, segment, size in rows])
@@ -334,7 +342,8 @@ _BACK = """
     WHERE recipients.id = j.id"""
 _NO_OPEN = """
     NOT EXISTS (SELECT 1 FROM recipients AS r
-                WHERE r.id > m.id AND r.id <= m.id + m.recipients AND r.state < 2)"""
+                WHERE r.id > m.id AND r.id <= m.id + m.recipients AND r.state < 2)
+    AND NOT EXISTS (SELECT 1 FROM stored WHERE message_id = m.id)"""
 _DROP_BODIES = f"""
     DELETE FROM bodies WHERE message_id IN (
         SELECT m.id FROM messages AS m WHERE m.id IN (SELECT value FROM json_each(?)) AND {_NO_OPEN})"""

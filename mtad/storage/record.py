@@ -24,6 +24,8 @@ BounceRow = tuple[int, str, str, str, str, float]
 UnsubscribeRow = tuple[int, str, str, float]
 # (domain_id, address, created_at)
 ComplaintRow = tuple[int, str, float]
+# (id, key, domain_id, message_id, recipients as a JSON array, sender, stored_at)
+StoredRow = tuple[int, str, int, int, str, str, float]
 # (event_id, place, name, type, content)
 FileRow = tuple[int, int, str, str, bytes]
 
@@ -39,6 +41,7 @@ class Records:
     unsubscribes: list[UnsubscribeRow] = field(default_factory=list)
     complaints: list[ComplaintRow] = field(default_factory=list)
     files: list[FileRow] = field(default_factory=list)
+    stored: list[StoredRow] = field(default_factory=list)
     tags: list[tuple[int, str, float]] = field(default_factory=list)  # (domain_id, as spelt, seen at)
     aggregates: list[Aggregate] = field(default_factory=list)
 
@@ -50,6 +53,7 @@ class Records:
         self.unsubscribes += other.unsubscribes
         self.complaints += other.complaints
         self.files += other.files
+        self.stored += other.stored
         self.tags += other.tags
         self.aggregates += other.aggregates
 
@@ -86,6 +90,8 @@ def record(connection: sqlite3.Connection, records: Records) -> None:
         connection.executemany(_COMPLAINT, records.complaints)
     if records.files:
         insert_rows(connection, _FILES, 5, records.files)
+    if records.stored:
+        insert_rows(connection, _STORED, 7, records.stored)
 
 
 def _count(connection: sqlite3.Connection, counts: list[Count]) -> None:
@@ -115,6 +121,7 @@ def _see_tags(connection: sqlite3.Connection, seen: list[tuple[int, str, float]]
 _EVENTS = "INSERT INTO events (id, type, domain_id, message_id, recipient_id, detail) VALUES "
 _POSTS = "INSERT INTO outbox (id, lane, event_id, state, attempts, due_at) VALUES "
 _FILES = "INSERT INTO event_files (event_id, place, name, type, content) VALUES "
+_STORED = "INSERT INTO stored (id, key, domain_id, message_id, recipients, sender, stored_at) VALUES "
 _COUNTER = """
     INSERT INTO counters (domain_id, label, metric, hour, n) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET n = n + excluded.n"""
