@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtad.inbound.routes.actions import Destination, Kind
-from mtad.inbound.routes.engine import Keep, RouteTable, compile_route
+from mtad.inbound.routes.compiled import compile_route
+from mtad.inbound.routes.engine import Keep, RouteTable
 from mtad.inbound.routes.explain import Capture, PlannedAction, Verdict, explain
 from mtad.inbound.routes.expressions import And, CatchAll, MatchHeader, MatchRecipient, Not, Or, show
 from mtad.inbound.routes.lexing import BadRoute

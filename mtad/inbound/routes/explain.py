@@ -7,20 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mtad.inbound.routes.engine import (
-    Captures,
-    ForwardTo,
-    Keep,
-    Look,
-    Message,
-    Route,
-    RouteTable,
-    Step,
-    captures,
-    steps,
-    truth,
-)
+from mtad.inbound.routes.compiled import Route
+from mtad.inbound.routes.engine import ForwardTo, Keep, RouteTable, Step, steps
 from mtad.inbound.routes.expressions import And, CatchAll, Expression, MatchHeader, MatchRecipient, Not, Or, show
+from mtad.inbound.routes.looking import Captures, Look, Message, captures, truth
 from mtad.mail.address import Address
 from mtad.message.headers import HeaderBlock
 
