@@ -9,7 +9,7 @@ import secrets
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-MIN_LENGTH, MAX_LENGTH = 8, 256  # characters; AUTH lines are bounded too (RFC 4954 §4)
+MIN_LENGTH, GOOD_LENGTH, MAX_LENGTH = 5, 8, 128  # characters; AUTH lines are bounded too (RFC 4954 §4)
 _LETTERS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that look like another
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
@@ -28,6 +28,11 @@ def fault(password: str) -> str | None:
     if not password.isprintable():
         return "a password has no control characters: they cannot be sent with AUTH"
     return None
+
+
+def weakness(password: str) -> str:
+    """Why it should be a better one, "" when it need not. Never repeats it."""
+    return f"it has less than {GOOD_LENGTH} characters and can be guessed" if len(password) < GOOD_LENGTH else ""
 
 
 def make_hash(password: str) -> str:

@@ -102,17 +102,63 @@ class SiteItem:
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """A record to publish. optional: mail goes out without it."""
+    """A record to publish. optional: mail goes out without it. kind: "dkim", "spf", "mx" or "web".
+
+    active: False for a key that does not sign. valid: "valid", "invalid", or "unknown" when nobody has looked or DNS
+    failed. found: what was there. why: a sentence, "" when all is well.
+    """
 
     name: str
     type: str
     value: str
     purpose: str
     optional: bool = False
+    kind: str = ""
+    active: bool = True
+    valid: str = "unknown"
+    found: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSettings:
+    """clicks: "no", "yes" or "htmlonly". footer_html, footer_text: as they are used. web_ready: its tracking host
+    points at us, so links lead there. spam_action: "disabled", "tag", "block" or "delete".
+    """
+
+    opens: bool = False
+    clicks: str = "no"
+    pixel_top: bool = False
+    footer: bool = False
+    footer_html: str = ""
+    footer_text: str = ""
+    web_scheme: str = "http"
+    web_prefix: str = "email"
+    web_ready: bool = False
+    require_tls: bool = False
+    skip_verification: bool = False
+    spam_action: str = "disabled"
+    wildcard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKeyItem:
+    """domain: whose key it is, and who it signs for unless others are set to use it. record: to publish."""
+
+    domain: str
+    selector: str
+    algorithm: str
+    active: bool
+    created_at: float
+    record: DnsRecord
 
 
 @dataclass(frozen=True, slots=True)
 class DomainView:
+    """state: "active" when SPF and the keys that sign were found in DNS, "unverified", or "disabled". authority: whose
+    keys sign, itself or a domain above it. selectors: of all its own keys. checked_at: when DNS was asked.
+    """
+
     name: str
     created_at: float
     pool: str
@@ -122,6 +168,19 @@ class DomainView:
     credentials: int
     records: tuple[DnsRecord, ...]
     hourly_limit: int = 0
+    number: int = 0
+    state: str = "unverified"
+    authority: str = ""
+    checked_at: float | None = None
+    settings: DomainSettings = DomainSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class DomainMade:
+    """password: of the login postmaster, "" when there is none; it cannot be shown again."""
+
+    domain: DomainView
+    password: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +192,14 @@ class CredentialItem:
 
 @dataclass(frozen=True, slots=True)
 class CredentialMade:
-    """password: only when it was made here; it cannot be shown again. replaced: the login was there before."""
+    """password: only when it was made here; it cannot be shown again. replaced: the login was there before. weak: why
+    the password should be a better one, "" when it need not.
+    """
 
     login: str
     password: str | None
     replaced: bool
+    weak: str = ""
 
 
 @dataclass(frozen=True, slots=True)

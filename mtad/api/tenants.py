@@ -8,8 +8,11 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Container
+from urllib.parse import urlsplit
 
 from mtad import log as log_module
+from mtad.api.authority import authority_of
 from mtad.api.passwords import is_right, make_hash
 from mtad.config import DeliveryConfig
 from mtad.mail.options import Clicks, Tracking
@@ -24,26 +27,37 @@ _REMEMBERED = 1000  # logins whose password was right: argon2 once each, not onc
 
 
 _UNTRACKED = Tracking()
-_FOOTER_HTML = '<br>\n<p>Do you not want these messages? <a href="%unsubscribe_url%">Unsubscribe here</a>.</p>\n'
-_FOOTER_TEXT = "\n\nTo stop receiving these messages, visit <%unsubscribe_url%>\n"
+FOOTER_HTML = '<br>\n<p>Do you not want these messages? <a href="%unsubscribe_url%">Unsubscribe here</a>.</p>\n'
+FOOTER_TEXT = "\n\nTo stop receiving these messages, visit <%unsubscribe_url%>\n"
 
 
 def tracking_of(row: DomainRow, public_url: str) -> Tracking:
     """public_url: where links lead as long as the domain has no host of its own that points at us."""
-    own = f"{row.web_scheme}://{row.web_prefix}.{row.name}"
+    footer_html, footer_text = footers_of(row)
     return Tracking(
         opens=row.opens,
         clicks=Clicks(row.clicks),
         pixel_top=row.pixel_top,
-        footer_html=_or(row.footer_html, _FOOTER_HTML) if row.footer else "",
-        footer_text=_or(row.footer_text, _FOOTER_TEXT) if row.footer else "",
-        web_url=own if row.web_cname else public_url.rstrip("/"),
+        footer_html=footer_html if row.footer else "",
+        footer_text=footer_text if row.footer else "",
+        web_url=_own_url(row, public_url) if row.web_cname else public_url.rstrip("/"),
         list_unsubscribe=row.footer,
     )
 
 
-def _or(text: str | None, otherwise: str) -> str:
-    return otherwise if text is None else text
+def footers_of(row: DomainRow) -> tuple[str, str]:
+    """(html, text) as they are added where the footer is on."""
+    return (
+        FOOTER_HTML if row.footer_html is None else row.footer_html,
+        FOOTER_TEXT if row.footer_text is None else row.footer_text,
+    )
+
+
+def _own_url(row: DomainRow, public_url: str) -> str:
+    """By the domain's own host, which is the same server: a port that ours needs, its host needs too."""
+    ours = urlsplit(public_url)
+    port = f":{ours.port}" if ours.port and ours.scheme == row.web_scheme else ""
+    return f"{row.web_scheme}://{row.web_prefix}.{row.name}{port}"
 
 
 class Tenants:
@@ -76,6 +90,8 @@ class Tenants:
         self._paused = {row.id: row.paused_why for row in rows if row.paused_why is not None}
         signers: dict[int, list[Signer]] = {}
         for key in keys:
+            if not key.active:
+                continue
             try:
                 signers.setdefault(key.domain_id, []).append(
                     Signer(key.domain, key.selector, load_key(key.private, ours=True))
@@ -83,13 +99,16 @@ class Tenants:
             except BadKey as error:
                 log.error("dkim-key-unusable", domain=key.domain, selector=key.selector, cause=error)
         self._tracking = {row.id: tracking_of(row, self.public_url) for row in rows}
-        self._signers = {number: tuple(some) for number, some in signers.items()}
+        self._signers = {row.id: tuple(signers.get(self._authority(row, signers), ())) for row in rows}
         self._right.clear()
         self._hourly_limits = {row.id: row.hourly_limit for row in rows if row.hourly_limit}
         self._sources = {row.id: self._config.pools[row.pool] for row in rows if row.pool in self._config.pools}
         for row in rows:
             if row.pool and row.pool not in self._config.pools:
                 log.error("pool-unknown", domain=row.name, pool=row.pool, cause="delivery.pools does not name it")
+
+    def _authority(self, row: DomainRow, signers: Container[int]) -> int:
+        return authority_of(row, self._by_name, signers).id
 
     def find(self, name: str) -> DomainRow | None:
         """A domain of ours, by its name in lower case and A-labels."""

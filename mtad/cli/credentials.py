@@ -44,6 +44,8 @@ async def add(desk: Desk, out: Output, login: str, piped: str | None, typed: str
     Without an option a password is made and printed, once: it is stored as a hash only.
     """
     made = await desk.ask(Operations.credential_add, login, typed or piped)
+    if made.weak:
+        click.echo(f"mtad: the password is weak: {made.weak}", err=True)
     if out.json:
         out.document(made)
         return

@@ -1,9 +1,11 @@
-"""Accounts: the tables `domains`, `credentials`, `api_keys` and `dkim_keys`.
+"""Accounts: the tables `domains`, `credentials`, `api_keys`, `dkim_keys` and `dns_checks`.
 
 Room: storage. May import: mail. Passwords and keys come in hashed: this room never sees one in the clear.
 """
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +18,9 @@ class DomainRow:
 
     opens, clicks ("no", "yes", "htmlonly"), pixel_top, footer: how its mail is tracked unless a message says
     otherwise. footer_html, footer_text: None is the default text. web_cname: web_prefix.name points at us.
-    hourly_limit: recipients it may send to in an hour, 0 any number.
+    hourly_limit: recipients it may send to in an hour, 0 any number. spam_action: "disabled", "tag", "block" or
+    "delete", which are one. wildcard: mail to its sub-domains is taken too. own_dkim: its own keys sign; False: those
+    of the nearest domain of ours above it, where there is one. checked_at: when its DNS records were last looked at.
     """
 
     id: int
@@ -37,6 +41,11 @@ class DomainRow:
     require_tls: bool = False
     skip_verification: bool = False
     hourly_limit: int = 0
+    spam_action: str = "disabled"
+    wildcard: bool = False
+    is_disabled: bool = False
+    own_dkim: bool = True
+    checked_at: float | None = None
 
     @property
     def flags(self) -> int:
@@ -46,7 +55,42 @@ class DomainRow:
         )
 
 
-_BOOLEANS = frozenset(("dsn", "opens", "pixel_top", "footer", "web_cname", "require_tls", "skip_verification"))
+_BOOLEANS = frozenset(
+    (
+        *("dsn", "opens", "pixel_top", "footer", "web_cname", "require_tls", "skip_verification"),
+        *("wildcard", "is_disabled", "own_dkim"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainChanges:
+    """Settings of a domain that are to be others, named as in DomainRow. None: as it is. footer_html, footer_text: ""
+    is the default text.
+    """
+
+    opens: bool | None = None
+    clicks: str | None = None
+    pixel_top: bool | None = None
+    footer: bool | None = None
+    footer_html: str | None = None
+    footer_text: str | None = None
+    web_scheme: str | None = None
+    web_prefix: str | None = None
+    require_tls: bool | None = None
+    skip_verification: bool | None = None
+    spam_action: str | None = None
+    wildcard: bool | None = None
+    is_disabled: bool | None = None
+    own_dkim: bool | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """The settings that are to be others."""
+        return [one.name for one in fields(self) if getattr(self, one.name) is not None]
+
+
+UNCHANGED = DomainChanges()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +104,7 @@ class CredentialRow:
 
 @dataclass(frozen=True, slots=True)
 class DkimKeyRow:
-    """private: PEM, PKCS #8. record: the TXT record to publish at selector._domainkey.domain."""
+    """private: PEM, PKCS #8. record: the TXT record to publish at selector._domainkey.domain. active: it signs."""
 
     domain_id: int
     domain: str
@@ -69,9 +113,27 @@ class DkimKeyRow:
     private: bytes
     record: str
     created_at: float
+    active: bool = True
 
     def __repr__(self) -> str:  # a private key must not get into a log by way of an error
         return f"DkimKeyRow({self.selector}._domainkey.{self.domain}, {self.algorithm})"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCheckRow:
+    """What DNS had at the place of a record we proposed. valid: "valid", "invalid", or "unknown" when DNS failed.
+
+    settled: what it was when DNS last answered, "" if it never did. found: the records there. why: a sentence.
+    """
+
+    domain_id: int
+    type: str
+    name: str
+    value: str
+    valid: str
+    settled: str
+    found: tuple[str, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +181,25 @@ def set_domain(
     return done.rowcount > 0
 
 
+def change_domain(connection: sqlite3.Connection, name: str, changes: DomainChanges) -> bool:
+    """False: there is no such domain."""
+    values = {one: getattr(changes, one) for one in _CHANGEABLE}
+    return connection.execute(_CHANGE, {**values, "name": name}).rowcount > 0
+
+
+def _change(column: str) -> str:
+    changed = f"ifnull(:{column}, {column})"
+    return f"{column} = " + (f"nullif({changed}, '')" if column.startswith("footer_") else changed)
+
+
+_CHANGEABLE = tuple(one.name for one in fields(DomainChanges))
+_CHANGE = (
+    f"UPDATE domains SET {', '.join(_change(column) for column in _CHANGEABLE)},"
+    # Another prefix is not known to point at us until somebody has looked.
+    " web_cname = web_cname AND web_prefix = ifnull(:web_prefix, web_prefix) WHERE name = :name"
+)
+
+
 def pause_domain(connection: sqlite3.Connection, name: str, why: str | None) -> bool:
     """why None: go on."""
     return connection.execute("UPDATE domains SET paused_why = ? WHERE name = ?", (why, name)).rowcount > 0
@@ -154,18 +235,87 @@ def remove_credential(connection: sqlite3.Connection, login: str) -> bool:
     return connection.execute("DELETE FROM credentials WHERE login = ?", (login,)).rowcount > 0
 
 
+def remove_credentials(connection: sqlite3.Connection, domain: str) -> int:
+    """All of a domain; how many there were."""
+    return connection.execute(
+        "DELETE FROM credentials WHERE domain_id = (SELECT id FROM domains WHERE name = ?)", (domain,)
+    ).rowcount
+
+
 def dkim_keys(connection: sqlite3.Connection) -> list[DkimKeyRow]:
     rows = connection.execute(
-        "SELECT domain_id, name, selector, algorithm, private, record, dkim_keys.created_at FROM dkim_keys"
+        "SELECT domain_id, name, selector, algorithm, private, record, dkim_keys.created_at, active FROM dkim_keys"
         " JOIN domains ON domains.id = domain_id ORDER BY name, dkim_keys.id"
     )
-    return [DkimKeyRow(*row) for row in rows]
+    return [
+        DkimKeyRow(domain_id, name, selector, algorithm, private, record, at, bool(active))
+        for domain_id, name, selector, algorithm, private, record, at, active in rows
+    ]
 
 
 def add_dkim_key(connection: sqlite3.Connection, key: DkimKeyRow) -> None:
+    """Raises sqlite3.IntegrityError when the domain has a key of that selector."""
     connection.execute(
-        "INSERT INTO dkim_keys (domain_id, selector, algorithm, private, record, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (key.domain_id, key.selector, key.algorithm, key.private, key.record, key.created_at),
+        "INSERT INTO dkim_keys (domain_id, selector, algorithm, private, record, created_at, active)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (key.domain_id, key.selector, key.algorithm, key.private, key.record, key.created_at, key.active),
+    )
+
+
+def remove_dkim_key(connection: sqlite3.Connection, domain_id: int, selector: str) -> bool:
+    """False: there was none."""
+    done = connection.execute("DELETE FROM dkim_keys WHERE domain_id = ? AND selector = ?", (domain_id, selector))
+    return done.rowcount > 0
+
+
+def activate_dkim_key(connection: sqlite3.Connection, domain_id: int, selector: str, active: bool) -> bool:
+    """False: there is none."""
+    done = connection.execute(
+        "UPDATE dkim_keys SET active = ? WHERE domain_id = ? AND selector = ?", (active, domain_id, selector)
+    )
+    return done.rowcount > 0
+
+
+def rename_dkim_key(connection: sqlite3.Connection, domain_id: int, old: str, new: str) -> None:
+    """The same key at another selector."""
+    connection.execute("UPDATE dkim_keys SET selector = ? WHERE domain_id = ? AND selector = ?", (new, domain_id, old))
+
+
+def dns_checks(connection: sqlite3.Connection, domain_id: int | None = None) -> list[DnsCheckRow]:
+    """Of one domain; None: of all."""
+    rows = connection.execute(
+        "SELECT domain_id, type, name, value, valid, settled, found, why FROM dns_checks"
+        " WHERE domain_id = ifnull(?, domain_id)",
+        (domain_id,),
+    )
+    return [
+        DnsCheckRow(number, type_, name, value, valid, settled, tuple(json.loads(found)), why)
+        for number, type_, name, value, valid, settled, found, why in rows
+    ]
+
+
+def set_dns_checks(connection: sqlite3.Connection, domain_id: int, checks: Sequence[DnsCheckRow], now: float) -> bool:
+    """What was seen of the domain's records, all of them; False: there is no such domain. Where DNS failed, what was
+    settled before stays so."""
+    done = connection.execute("UPDATE domains SET checked_at = ? WHERE id = ?", (now, domain_id))
+    if not done.rowcount:
+        return False
+    before = {(row.type, row.name, row.value): row.settled for row in dns_checks(connection, domain_id)}
+    connection.execute("DELETE FROM dns_checks WHERE domain_id = ?", (domain_id,))
+    for one in checks:
+        settled = one.settled or before.get((one.type, one.name, one.value), "")
+        connection.execute(
+            "INSERT INTO dns_checks (domain_id, type, name, value, valid, settled, found, why)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (domain_id, one.type, one.name, one.value, one.valid, settled, json.dumps(one.found), one.why),
+        )
+    return True
+
+
+def set_web_cname(connection: sqlite3.Connection, domain_id: int, web_prefix: str, points_here: bool) -> None:
+    """What is known of this prefix; nothing happens when the domain has another one by now."""
+    connection.execute(
+        "UPDATE domains SET web_cname = ? WHERE id = ? AND web_prefix = ?", (points_here, domain_id, web_prefix)
     )
 
 

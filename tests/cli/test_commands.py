@@ -205,7 +205,7 @@ def test_a_password_comes_from_standard_input_or_a_prompt_and_is_not_printed(mta
 
 def test_a_password_that_is_too_short_or_missing_is_refused_without_being_shown(mtad, store):
     result = mtad("credential add --password-stdin bob@ours.example", code=1, stdin="tiny\n")
-    assert result.stderr == "mtad: a password has at least 8 characters\n"
+    assert result.stderr == "mtad: a password has at least 5 characters\n"
     result = mtad("credential add --password-stdin bob@ours.example", code=1, stdin="")
     assert result.stderr == "mtad: there is no password on standard input\n"
 
