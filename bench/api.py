@@ -74,7 +74,7 @@ async def build(database: Database, folder: Path) -> HttpApi:
     clock, writer = SystemClock(), database.writer
     await writer.write(lambda c: accounts.add_domain(c, DOMAIN, 0.0))
     await writer.write(lambda c: accounts.add_api_key(c, "bench", hash_of(KEY), 0.0))
-    tenants, keys = Tenants(database, DeliveryConfig()), Keys(database)
+    tenants, keys = Tenants(database, DeliveryConfig()), Keys(database, clock)
     await tenants.load()
     await keys.load()
     spool = Spool(folder / "spool")

@@ -8,12 +8,16 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 
 from mtad.api.http.answers import Unauthorized
 from mtad.api.http.call import Principal
+from mtad.clock import Clock
 from mtad.storage import keys as stored
 from mtad.storage.database import Database
 
+LENT_S = 600.0
+_MAX_LENT = 1000
 _MAX_HEADER = 1024  # octets
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="MG API"'}
 
@@ -28,20 +32,41 @@ def hash_of(key: str) -> bytes:
 
 
 class Keys:
-    """The keys in memory. Call load() before use and after each change."""
+    """The keys in memory. Call load() before use and after each change.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    url: where the API listens, for callers on this machine; "" nowhere. Set by whoever opens the listener.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
         self._by_hash: dict[bytes, Principal] = {}
+        self._lent: dict[bytes, tuple[Principal, float]] = {}  # until when, by the steady clock
+        self.url = ""
 
     async def load(self) -> None:
         rows = await self._database.read(stored.keys)
         self._by_hash = {row.hash: Principal(row.id, row.name, row.domain) for row in rows}
 
+    def lend(self, domain: str) -> str:
+        """A sending key of `domain` that is never stored and holds for LENT_S."""
+        now, key = self._clock.steady(), "key-" + secrets.token_hex(16)
+        self._lent = {mark: one for mark, one in self._lent.items() if one[1] > now}
+        if len(self._lent) >= _MAX_LENT:
+            del self._lent[next(iter(self._lent))]
+        self._lent[hash_of(key)] = (Principal(0, "lent", domain), now + LENT_S)
+        return key
+
     def principal(self, authorization: str) -> Principal | None:
         """authorization: the header's value. None: there is no such key."""
         key = key_of(authorization)
-        return self._by_hash.get(hash_of(key)) if key is not None else None
+        if key is None:
+            return None
+        mark = hash_of(key)
+        known = self._by_hash.get(mark)
+        if known is not None or mark not in self._lent:
+            return known
+        lent, until = self._lent[mark]
+        return lent if until > self._clock.steady() else None
 
 
 def key_of(authorization: str) -> str | None:
@@ -51,7 +76,7 @@ def key_of(authorization: str) -> str | None:
         return None
     try:
         user, colon, key = base64.b64decode(coded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeError):
+    except (binascii.Error, ValueError):  # not ASCII, not base 64, not UTF-8
         return None
     right = hmac.compare_digest(user.encode(), b"api")
     return key if right and colon else None

@@ -140,7 +140,7 @@ async def open_house(folder: Path, clock: Clock | None = None) -> AsyncIterator[
     ):
         tasks.create_task(database.writer.run())
         try:
-            tenants, keys = Tenants(database, DeliveryConfig()), Keys(database)
+            tenants, keys = Tenants(database, DeliveryConfig()), Keys(database, clock)
             for name in (DOMAIN, OTHER):
                 await database.writer.write(lambda c, name=name: accounts.add_domain(c, name, clock.now()))
             await database.writer.write(lambda c: accounts.add_api_key(c, "tests", hash_of(KEY), clock.now()))
