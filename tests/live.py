@@ -97,7 +97,7 @@ class Daemon:
         # Its file that tells other commands of it goes here, not where a developer's own daemon has put its.
         return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
 
-    def until_dead(self, timeout: float = 20.0) -> int:
+    def until_dead(self, timeout: float = 60.0) -> int:
         """Waits for the process to end by itself; its exit code, -9 after SIGKILL."""
         assert self.process is not None
         code = self.process.wait(timeout)

@@ -29,7 +29,7 @@ class Load:
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
 
     def _run(self, client_number: int) -> None:

@@ -36,7 +36,7 @@ class Load:
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
 
     def _run(self, session: int) -> None:
@@ -44,7 +44,7 @@ class Load:
         try:
             self._send(names)
         except (OSError, smtplib.SMTPException):
-            assert self.back.wait(30)
+            assert self.back.wait(60)
             self._send(names)
 
     def _send(self, names: list[str]) -> None:

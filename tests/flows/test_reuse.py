@@ -98,7 +98,7 @@ def deliver(daemon: Server, name: str) -> None:
             text = f"From: app@sender.example\r\nSubject: {row.name}\r\n\r\nGood morning.\r\n"
             client.sendmail("app@sender.example", [f"{name}@{row.domain}"], text)
     left = "SELECT count(*) FROM recipients WHERE state < 2 AND last_reply IS NULL"
-    wait_until(lambda: daemon.ask(left) == [(0,)], 6 * LIMIT_S, f"an outcome of every {name} message")
+    wait_until(lambda: daemon.ask(left) == [(0,)], 10 * LIMIT_S, f"an outcome of every {name} message")
 
 
 def interrupt(peer: Peer, row: Row) -> None:
