@@ -3,8 +3,8 @@
 Room: cli. The daemon lends a key for it over its control socket, so none has to be at hand.
 """
 
+import io
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +19,7 @@ from mtad.mail.address import BadAddress, parse_address
 from mtad.message.fields import entries
 
 _ANSWER_S = 120.0
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True, allow_dash=True)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
 
 @click.command()
@@ -47,10 +47,9 @@ async def send(desk: Desk, out: Output, sender: str | None, domain: str, mime: P
     """Send a message and print its id."""
     name = domain or _domain_of(sender)
     fields = _fields(sender, mime, said)
-    with ExitStack() as stack:
-        form = _form(stack, fields, mime, said)
-        door = await desk.ask(KeyOperations.key_lend, name)
-        found = await _post(door, f"/v3/{name}/messages{'.mime' if mime else ''}", form)
+    form = _form(fields, mime, said)
+    door = await desk.ask(KeyOperations.key_lend, name)
+    found = await _post(door, f"/v3/{name}/messages{'.mime' if mime else ''}", form)
     out.document(found) if out.json else out.line(f"{found['id']}  {found['message']}")
 
 
@@ -95,9 +94,7 @@ def _pairs(said: dict[str, object], name: str, sign: str) -> list[tuple[str, str
     return [(first.strip(), value) for first, _, value in pairs]
 
 
-def _form(
-    stack: ExitStack, fields: list[tuple[str, str]], mime: Path | None, said: dict[str, object]
-) -> aiohttp.FormData:
+def _form(fields: list[tuple[str, str]], mime: Path | None, said: dict[str, object]) -> aiohttp.FormData:
     form = aiohttp.FormData(default_to_multipart=True)
     for name, value in fields:
         form.add_field(name, value)
@@ -107,17 +104,19 @@ def _form(
             form.add_field(name, _text(path))
     for name, option in (("attachment", "attach"), ("inline", "inline")):
         for one in _many(said, option):
-            file = stack.enter_context(open(one, "rb"))
-            form.add_field(name, file, filename=Path(one).name)
+            form.add_field(name, io.BytesIO(_octets(Path(one))), filename=Path(one).name)
     if mime is not None:
-        octets = sys.stdin.buffer.read() if str(mime) == "-" else mime.read_bytes()
-        form.add_field("message", octets, filename="message.eml", content_type="message/rfc822")
+        form.add_field("message", io.BytesIO(_octets(mime)), filename="message.eml", content_type="message/rfc822")
     return form
+
+
+def _octets(path: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
 
 
 def _text(path: Path) -> str:
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        return _octets(path).decode()
     except UnicodeDecodeError:
         raise Problem(f"{path} is no text in UTF-8") from None
 
