@@ -57,6 +57,7 @@ def look(pattern, text, budget=None):
 @given(patterns, texts, st.booleans())
 @example("(?:a|aa)+$", "aaaa", False)
 @example(r"[^\W\d]+", "éa1", True)
+@example(r"\W", "k", True)
 def test_a_match_is_what_python_makes_of_it(text, subject, ignore_case):
     assume(subject or r"\B" not in text)  # which Python itself has changed its mind about, in 3.14
     try:

@@ -108,14 +108,12 @@ _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 
 class Spelling:
-    """`text`: the pattern in a dialect. Raises NotLinear. ascii_only: it is right for ASCII text alone."""
+    """`text`: the pattern in a dialect. Raises NotLinear."""
 
     def __init__(self, parsed: Parsed, dialect: Dialect, ignore_case: bool) -> None:
         self._dialect, self._linear = dialect, dialect is not Dialect.BACKTRACKING
         self._ascii = bool(parsed.tree.state.flags & re.ASCII) or dialect is Dialect.RE2_ASCII
-        self.ascii_only = dialect is Dialect.RE2_ASCII
         flags = parsed.tree.state.flags | (re.IGNORECASE if ignore_case else 0)
-        self._fold = bool(flags & re.IGNORECASE)
         letters = self._letters(flags)
         body = self._sequence(parsed.tree)
         self.text = f"(?{letters}:{body})" if letters else body
@@ -227,7 +225,11 @@ class Spelling:
 
     def _ranges(self, ranges: Ranges, inverse: bool) -> str:
         if inverse:
-            edges = [-1, *[edge for pair in ranges for edge in pair], _MAX_CHARACTER + 1]
+            # Beyond ASCII there are characters that are k and s when case is ignored: \W must not bring those in.
+            if self._dialect is Dialect.RE2 and ranges is _WORD:
+                raise NotLinear
+            last = 0x7F if self._dialect is Dialect.RE2_ASCII else _MAX_CHARACTER
+            edges = [-1, *[edge for pair in ranges for edge in pair], last + 1]
             ranges = [(edges[at] + 1, edges[at + 1] - 1) for at in range(0, len(edges), 2)]
         return "".join([f"{self._character(low)}-{self._character(high)}" for low, high in ranges])
 
