@@ -7,9 +7,9 @@ what we sent (RFC 3464, RFC 5965) and wishes to leave; a token that is not ours 
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -53,6 +53,13 @@ _STORE_FAILED = Reply(451, "3.0", "The report could not be stored; try again lat
 _MAX_WORDS = 1000
 
 
+class Taking(Protocol):
+    """Mail that is no report (inbound.take)."""
+
+    def takes(self, address: Address) -> bool: ...
+    async def __call__(self, submission: Submission) -> int: ...
+
+
 @dataclass(slots=True)
 class Tally:
     """Since the start, for /metrics."""
@@ -68,7 +75,8 @@ class Receive:
     """Call it with mail of somebody who has not logged in; the future gives an id once all is on disk.
 
     classifier: the rules in force. failed: told of each late bounce: the sender of relayed mail may want a DSN.
-    suppressed: told of each (domain id, address in the form for comparing) that is not written to any more.
+    suppressed: told of each (domain id, address in the form for comparing) that is not written to any more. take: what
+    the routes want, None: there are none.
     """
 
     tokens: Tokens
@@ -81,13 +89,14 @@ class Receive:
     name_of: Callable[[int], str]
     failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None]
     suppressed: Callable[[int, str], None]
+    take: Taking | None = None
     at_once: int = 100
     tally: Tally = field(default_factory=Tally)
     _tasks: set["asyncio.Task[int]"] = field(default_factory=set)
 
     def takes(self, address: Address) -> bool:
         """There is somebody, or something, behind this address of ours."""
-        return self._mark(address) is not None
+        return self._mark(address) is not None or (self.take is not None and self.take.takes(address))
 
     def _mark(self, address: Address) -> Mark | None:
         return self.tokens.read_local_part(address.local) if self.is_ours(address.domain) else None
@@ -109,6 +118,7 @@ class Receive:
         number = self.ids.next()
         incoming: Incoming | None = None
         try:
+            routed = [address for address in submission.recipients if self._mark(address) is None]
             for address in submission.recipients:
                 mark = self._mark(address)
                 if mark is None:
@@ -120,6 +130,8 @@ class Receive:
                     null_path = submission.reverse_path is None
                     incoming = await asyncio.to_thread(read_incoming, submission.content, self.classifier(), null_path)
                 await self._report(mark, incoming, submission, number)
+            if routed and self.take is not None:
+                return await self.take(replace(submission, recipients=routed))
         except sqlite3.Error as error:
             log.error("report-not-stored", msg=queue_id(number), cause=error)
             raise Refused(_STORE_FAILED) from None

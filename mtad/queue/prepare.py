@@ -10,8 +10,10 @@ from typing import Any
 
 import orjson
 
-from mtad.mail.address import Address
+from mtad.mail.address import Address, Url
 from mtad.mail.envelope import Submission
+from mtad.mail.event import EventType
+from mtad.mail.metric import Metric
 from mtad.mail.options import Clicks, Options
 from mtad.mail.reply import Refused, Reply
 from mtad.message.container import BadContainer, unwrap
@@ -29,12 +31,31 @@ _ADDRESSED = (b"to", b"cc")
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """One recipient's. place: in Submission.recipients. personal: JSON (see `person_of`), None: nothing of his own."""
+class End:
+    """What a copy came to as soon as it was taken. kind: STORED or DELIVERED. key: of what was stored, "" nothing;
+    recipients: whom it is for. detail: the event's JSON.
+    """
 
-    address: Address
+    kind: EventType
+    metric: Metric
+    detail: bytes
+    key: str = ""
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One recipient's. place: in Submission.recipients. personal: JSON (see `person_of`), None: nothing of his own.
+
+    orcpt: RFC 3461, where a route sends it on. told: JSON of its accepted event. end: None: it is on its way.
+    """
+
+    address: Address | Url
     place: int
     personal: bytes | None = None
+    orcpt: str | None = None
+    told: bytes | None = None
+    end: End | None = None
 
 
 @dataclass(frozen=True, slots=True)

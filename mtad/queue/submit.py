@@ -14,6 +14,7 @@ import orjson
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.record import Posts, counts_of, labels_of
+from mtad.mail.address import Url
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, event_id, queue_id
@@ -25,7 +26,7 @@ from mtad.message.heading import variables_field
 from mtad.message.own import sender_field
 from mtad.message.template import may_need
 from mtad.message.trace import complete, received, too_many_hops
-from mtad.queue.prepare import Copy, Prepared, copies, never_tracked, prepare
+from mtad.queue.prepare import Copy, End, Prepared, copies, never_tracked, prepare
 from mtad.storage.database import Lane
 from mtad.storage.outgoing import Accept, Flag, RecipientRow, State, StoredMessage, StoredRecipient
 from mtad.storage.record import EventRow, Records
@@ -93,8 +94,9 @@ class Submit:
         max_hops: int,
         max_schedule_s: float,
         posts: Posts | None = None,
+        web_give_up_after_s: float | None = None,
     ) -> None:
-        self._posts = posts
+        self._posts, self._web_give_up_after_s = posts, web_give_up_after_s or give_up_after_s
         self._accept, self._desk, self._domains, self._ids, self._clock = accept, desk, domains, ids, clock
         self._gate, self._hostname = gate, hostname
         self._give_up_after_s, self._max_hops, self._max_schedule_s = give_up_after_s, max_hops, max_schedule_s
@@ -111,8 +113,30 @@ class Submit:
         try:
             whole = self._whole(submission, block, now, report)
         except Refused as refused:
-            self._reject(submission, block, refused.reply)
+            self.reject(submission, block, refused.reply)
             raise
+        return self._store(submission, whole, now)
+
+    def routed(self, submission: Submission, copies: list[Copy], *, kept: bool) -> "asyncio.Future[int]":
+        """Mail from the world whose fate is decided: one copy for each destination of each recipient, and one that is
+        done already for each that was stored or that nothing more is to be done for. submission.domain: the one of
+        ours it came to; its content has our fields. kept: its bytes are stored, whatever becomes of the copies.
+        """
+        held = self._gate(len(submission.content))
+        if held is not None:
+            raise Refused(held)
+        now, number = self._clock.now(), self._ids.take(1 + len(copies))
+        block = scan(submission.content)
+        flags = Flag.ROUTED | (Flag.VERP if submission.reverse_path is not None else 0)
+        flags |= 0 if submission.content.isascii() else Flag.EIGHT_BIT
+        flags |= Flag.SMTPUTF8 if submission.smtputf8 else 0
+        prepared = Prepared(submission.content, block)
+        message = self._message(submission, prepared, number, now, None, flags)
+        message.recipients = len(copies)
+        needed = kept or any(copy.end is None for copy in copies)
+        return self._store(submission, _Whole(message, copies, None, None, needed), now)
+
+    def _store(self, submission: Submission, whole: "_Whole", now: float) -> "asyncio.Future[int]":
         number, message = whole.message.id, whole.message
         rows, taken, sooner = self._split(submission, whole, now)
         assert message.content is not None
@@ -130,7 +154,7 @@ class Submit:
                     message.options,
                     whole.header,
                 ),
-                b"" if message.flags & Flag.TEST_MODE else message.content,
+                message.content if whole.needed else b"",
                 rows,
                 self._records(whole, [row[0] for row in rows], now),
                 sooner,
@@ -186,7 +210,9 @@ class Submit:
         for fault in prepared.faults:
             log.info("control-ignored", msg=queue_id(number), field=fault.field, why=fault.why)
         keeps = self._posts is not None and self._posts.wants_header(message.domain_id)
-        return _Whole(message, people, options, prepared.block.content[: prepared.block.end] if keeps else None)
+        needed = not flags & Flag.TEST_MODE
+        header = prepared.block.content[: prepared.block.end] if keeps else None
+        return _Whole(message, people, options, header, needed)
 
     def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> int:
         options, reverse = prepared.options, submission.reverse_path
@@ -214,20 +240,40 @@ class Submit:
         """The events of the message's acceptance, and all that goes with them."""
         message, options = whole.message, whole.options
         domain_id, number = message.domain_id, message.id
+        accepted = int(EventType.ACCEPTED)
         records = Records(
-            [(self._ids.next(), int(EventType.ACCEPTED), domain_id, number, one, None) for one in recipients]
+            [
+                (self._ids.next(), accepted, domain_id, number, one, copy.told)
+                for one, copy in zip(recipients, whole.copies, strict=True)
+            ]
         )
         if message.flags & Flag.REPORT:
             return records
         labels = labels_of(options)
-        records.counts = counts_of(domain_id, labels, Metric.ACCEPTED_OUTGOING, now, len(recipients))
+        metric = Metric.ACCEPTED_INCOMING if message.flags & Flag.ROUTED else Metric.ACCEPTED_OUTGOING
+        records.counts = counts_of(domain_id, labels, metric, now, len(recipients))
         if options is not None and options.tags:
             records.tags = [(domain_id, tag, now) for tag in options.tags]
         if self._posts is not None:
             records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, [row[0] for row in records.events], now)
         if message.flags & Flag.TEST_MODE:
             self._pretend(records, whole, recipients, now)
+        for own, copy in zip(recipients, whole.copies, strict=True):
+            if copy.end is not None:
+                self._end(records, message, own, copy.end, now)
         return records
+
+    def _end(self, records: Records, message: StoredMessage, own: int, end: End, now: float) -> None:
+        """This copy is done as soon as it is taken: stored by a route, or consumed."""
+        domain_id, number, event = message.domain_id, message.id, self._ids.next()
+        records.events.append((event, int(end.kind), domain_id, number, own, end.detail))
+        records.counts += counts_of(domain_id, (), end.metric, now)
+        if self._posts is not None:
+            records.posts += self._posts.rows(end.kind, domain_id, [event], now)
+        if end.key:
+            people = orjson.dumps(list(end.recipients)).decode()
+            sender = message.reverse_path
+            records.stored.append((self._ids.next(), end.key, domain_id, number, people, sender, now))
 
     def _pretend(self, records: Records, whole: "_Whole", recipients: list[int], now: float) -> None:
         """Test mode: told as delivered, with a code that nobody else uses."""
@@ -239,17 +285,17 @@ class Submit:
         if self._posts is not None:
             records.posts += self._posts.rows(EventType.DELIVERED, domain_id, [row[0] for row in events], now)
 
-    def _reject(self, submission: Submission, block: HeaderBlock, refusal: Reply) -> None:
-        """The sender's own records shall say why nothing came of it."""
+    def reject(self, submission: Submission, block: HeaderBlock, refusal: Reply, domain: str = "") -> None:
+        """The records of the domain that sends, or that it came to, shall say why nothing came of it."""
         detail = {
             "reject": {"reason": "generic", "description": str(refusal)},
             "about": orjson.Fragment(_about(submission, block, "", None)),
             "recipient": str(submission.recipients[0]) if submission.recipients else "",
         }
-        domain_id = self._domains.id_of(submission.domain)
+        domain_id = self._domains.id_of(domain or submission.domain)
         self._rejected.tell((self._ids.next(), int(EventType.REJECTED), domain_id, None, None, orjson.dumps(detail)))
         self.rejected += 1
-        log.info("rejected", domain=submission.domain, peer=submission.peer, reply=refusal)
+        log.info("rejected", domain=domain or submission.domain, peer=submission.peer, reply=refusal)
 
     def _message(
         self,
@@ -263,8 +309,10 @@ class Submit:
         name, options = queue_id(number), prepared.options
         trace = received(submission, self._hostname, name)
         made_id = f"{name}@{submission.domain or self._hostname}"
-        prefix, content = complete(prepared.content, prepared.block, made_id, now, self._hostname, prepared.hidden)
-        own = b"" if flags & Flag.REPORT else self._own_fields(submission, prepared, number)
+        prefix, content, own = b"", prepared.content, b""
+        if not flags & Flag.ROUTED:  # what is sent on for others is not completed
+            prefix, content = complete(prepared.content, prepared.block, made_id, now, self._hostname, prepared.hidden)
+            own = b"" if flags & Flag.REPORT else self._own_fields(submission, prepared, number)
         ending = b"" if content.endswith(b"\r\n") else b"\r\n"  # BDAT may leave it out; a line of DATA cannot
         whole = b"".join((trace, own, prefix, content, ending))
         reverse = submission.reverse_path
@@ -302,16 +350,19 @@ class Submit:
         message = whole.message
         desk, number, domain_id = self._desk, message.id, message.domain_id
         due_at = message.deliver_at or now
-        expire_at = due_at + self._give_up_after_s
         asked, original = submission.notify, submission.orcpt
         rows: list[RecipientRow] = []
         taken: list[StoredRecipient] = []
         sooner: dict[int, float] = {}
         if message.flags & Flag.TEST_MODE:
-            return [_pretended(message, number + 1 + n, copy) for n, copy in enumerate(whole.copies)], taken, []
+            return [_done(message, number + 1 + n, copy) for n, copy in enumerate(whole.copies)], taken, []
         for own, copy in enumerate(whole.copies, number + 1):
+            if copy.end is not None:
+                rows.append(_done(message, own, copy))
+                continue
             site, text = desk.place(copy.address.domain), str(copy.address)
-            last = (asked.get(copy.place), original.get(copy.place), copy.personal)
+            last = (asked.get(copy.place), copy.orcpt or original.get(copy.place), copy.personal)
+            expire_at = due_at + (self._web_give_up_after_s if isinstance(copy.address, Url) else self._give_up_after_s)
             if message.deliver_at is None and desk.admit(site, domain_id, message.size if not taken else 0):
                 # The lease is the durable record of attempt 1: it is written before the attempt begins.
                 rows.append((own, number, domain_id, site, text, _LEASED, 1, None, expire_at, *last))
@@ -326,17 +377,18 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A message to store. header: kept for webhooks that tell it, else None."""
+    """A message to store. header: kept for webhooks that tell it, else None. needed: so are its bytes."""
 
     message: StoredMessage
     copies: list[Copy]
     options: Options | None
     header: bytes | None
+    needed: bool = True
 
 
-def _pretended(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:
-    """A recipient in test mode: done as soon as taken."""
-    done = (int(State.DELIVERED), 0, None, None, None, None, copy.personal)
+def _done(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:
+    """A recipient that is done as soon as taken."""
+    done = (int(State.DELIVERED), 0, None, None, None, copy.orcpt, copy.personal)
     return (own, message.id, message.domain_id, UNRESOLVED, str(copy.address), *done)
 
 
