@@ -51,7 +51,7 @@ class Key:
                 self.public.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
             else:
                 self.public.verify(signature, digest)
-        except InvalidSignature:
+        except (InvalidSignature, ValueError):
             return False
         return True
 

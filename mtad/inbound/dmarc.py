@@ -6,6 +6,7 @@ A message with several From domains is checked for each, and the strictest resul
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -15,7 +16,7 @@ from publicsuffixlist import PublicSuffixList
 from mtad.inbound.dkim_check import Dkim
 from mtad.inbound.lookup import RECORDS, TROUBLE, Answer
 from mtad.inbound.signature import Result
-from mtad.inbound.spf import Identity, Spf, SpfResult
+from mtad.inbound.spf import Spf, SpfResult
 from mtad.mail.address import BadAddress, ascii_domain
 from mtad.message.headers import HeaderBlock
 
@@ -86,21 +87,21 @@ def organisational(domain: str) -> str:
 
 
 def author_domains(block: HeaderBlock) -> list[str] | None:
-    """The domains of all From addresses, each once, in A-labels. None: From is missing or cannot be read."""
+    """The domains of all From addresses, each once, in A-labels; no more than one over MAX_DOMAINS. None: there is
+    none. What cannot be read is passed over, so that it hides no domain beside it.
+    """
     found: dict[str, None] = {}
     for address in block.addresses(b"from"):
-        try:
+        with suppress(BadAddress):
             found[ascii_domain(address.rpartition("@")[2])] = None
-        except BadAddress:
-            return None
         if len(found) > MAX_DOMAINS:
-            return None
+            break
     return list(found) or None
 
 
 def names_wanted(domains: Sequence[str]) -> list[str]:
     """Where policies may be: the domain's own, and its organisation's (§6.6.3)."""
-    names = [f"_dmarc.{name}" for domain in domains for name in (domain, organisational(domain))]
+    names = [f"_dmarc.{name}" for domain in domains[:MAX_DOMAINS] for name in (domain, organisational(domain))]
     return list(dict.fromkeys(names))
 
 
@@ -147,7 +148,9 @@ def evaluate(
 ) -> Dmarc:
     """answers: of `names_wanted`. chance: 0 to 1, for pct=."""
     if domains is None:
-        return Dmarc(DmarcResult.PERMERROR, reason="From names no domain, or too many")
+        return Dmarc(DmarcResult.PERMERROR, reason="From names no domain")
+    if len(domains) > MAX_DOMAINS:  # or the one that asks for "reject" would only have to be among many
+        return Dmarc(DmarcResult.FAIL, domains[0], wanted=Policy.REJECT, reason="From names too many domains")
     each = [_one(domain, answers, spf, dkim, chance) for domain in domains]
     return max(each, key=_severity)
 
@@ -172,11 +175,7 @@ def _one(
     if isinstance(found, Dmarc):
         return found
     record, published = found
-    spf_aligned = (
-        spf.result is SpfResult.PASS
-        and spf.identity in (Identity.MAILFROM, Identity.HELO)
-        and aligned(domain, spf.domain, record.strict_spf)
-    )
+    spf_aligned = spf.result is SpfResult.PASS and aligned(domain, spf.domain, record.strict_spf)
     passing = [one for one in dkim if one.result is Result.PASS]
     dkim_aligned = any(aligned(domain, one.domain, record.strict_dkim) for one in passing)
     if spf_aligned or dkim_aligned:

@@ -20,6 +20,7 @@ Ask = Callable[[str, Kind], Sequence[str]]  # raises LookupTrouble, TooManyQuest
 
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9-]{1,63}\.?")
 _MAX_REASON = 200
+_MAX_TERM = 512  # characters; to expand macros takes pyspf time that grows with the square
 
 
 class SpfResult(StrEnum):
@@ -115,6 +116,8 @@ class _Query(pyspf.query):
                 raise pyspf.PermError(_VOID)  # type: ignore[no-untyped-call]
         match qtype:
             case "TXT":
+                if any(len(term) > _MAX_TERM for text in records if has_record([text]) for term in text.split(" ")):
+                    raise pyspf.PermError("a term is too long")  # type: ignore[no-untyped-call]
                 return [(text.encode("latin-1"),) for text in records]
             case "MX":
                 return list(enumerate(records))

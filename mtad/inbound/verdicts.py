@@ -6,7 +6,7 @@ and policies of a message together; arithmetic, and pyspf, which cannot wait, ru
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +17,7 @@ from mtad.inbound import arc as arc_chain
 from mtad.inbound import dkim_check, dmarc
 from mtad.inbound.arc import Arc, ArcResult, ArcSet, BrokenChain
 from mtad.inbound.dkim_check import MAX_SIGNATURES, Dkim, KeyOrFault
-from mtad.inbound.dmarc import Dmarc, Policy
+from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
 from mtad.inbound.lookup import TROUBLE, Answer, Bridge, Kind, Resolver
 from mtad.inbound.results import Findings, Session, added_fields, cleaned, results_value, scan_head
 from mtad.inbound.signature import Bodies
@@ -94,6 +94,7 @@ class Checker:
     ) -> None:
         self._settings, self._resolver, self._clock = settings, resolver, clock
         self._spamd, self._chance = spamd, chance
+        dmarc.load()
         # Apart, so that names whose servers are slow cannot keep the arithmetic waiting.
         self._askers = ThreadPoolExecutor(settings.threads, thread_name_prefix="spf")
         self._sums = ThreadPoolExecutor(_SUMS, thread_name_prefix="dkim")
@@ -115,7 +116,7 @@ class Checker:
         started, block = self._clock.steady(), block or scan(content)
         session = Session(str(reverse_path) if reverse_path else "", _plain_ip(peer_ip), helo)
         async with asyncio.TaskGroup() as both:
-            authenticated = both.create_task(self._authenticate(block, session, reverse_path))
+            authenticated = both.create_task(self._authenticated(block, session, reverse_path))
             scanned = both.create_task(self._scan(content, session, domain_settings))
         spf, dkim, found_dmarc, found_arc = authenticated.result()
         findings = Findings(spf, dkim, found_dmarc, found_arc, scanned.result())
@@ -136,6 +137,17 @@ class Checker:
         if self._spamd is None:
             return Spam(Scan.UNAVAILABLE, reason="no spamd is configured")
         return await self._spamd.scan(scan_head(self._settings.authserv_id, session, self._clock.now()), content)
+
+    async def _authenticated(
+        self, block: HeaderBlock, session: Session, reverse_path: Address | None
+    ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
+        try:
+            return await self._authenticate(block, session, reverse_path)
+        except Exception:  # a fault of ours must not keep a message out for ever
+            log.exception("check-crashed", peer=session.peer_ip)
+            sender = sender_of(reverse_path, session.helo)
+            spf = Spf(SpfResult.TEMPERROR, sender.identity, sender.domain)
+            return spf, (), Dmarc(DmarcResult.TEMPERROR), Arc(ArcResult.TEMPERROR)
 
     async def _authenticate(
         self, block: HeaderBlock, session: Session, reverse_path: Address | None
@@ -190,8 +202,15 @@ class Checker:
     async def _texts(self, names: Iterable[str], until: float) -> dict[str, Answer[str]]:
         """TXT records, all asked for at once; what has no answer in time is trouble."""
         wanted = list(dict.fromkeys(names))
-        answers = await asyncio.gather(*[_in_time(self._resolver.txt(name), until) for name in wanted])
+        answers = await asyncio.gather(*[self._text(name, until) for name in wanted])
         return dict(zip(wanted, answers, strict=True))
+
+    async def _text(self, name: str, until: float) -> Answer[str]:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._resolver.txt(name)
+        except TimeoutError:
+            return _NoAnswer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +220,6 @@ class _NoAnswer:
     found: str = TROUBLE
     records: tuple[str, ...] = ()
     why: str = "no answer in time"
-
-
-async def _in_time(question: Awaitable[Answer[str]], until: float) -> Answer[str]:
-    try:
-        async with asyncio.timeout_at(until):
-            return await question
-    except TimeoutError:
-        return _NoAnswer()
 
 
 def _sets(block: HeaderBlock) -> tuple[list[ArcSet], Arc | None]:

@@ -164,7 +164,8 @@ def test_a_record_is_read_as_it_is_written():
         (b"From: nobody:;\r\n", None),
         (b"From: Bob\r\n", None),
         (b"From: a@[192.0.2.1]\r\n", None),
-        (b"From: " + b", ".join(b"a@d%d.example" % i for i in range(6)) + b"\r\n", None),
+        (b"From: a@[192.0.2.1], b@example.org\r\n", ["example.org"]),
+        (b"From: " + b", ".join(b"a@d%d.example" % i for i in range(9)) + b"\r\n", [f"d{i}.example" for i in range(6)]),
     ],
 )
 def test_all_domains_of_from_are_found(header, domains):
@@ -184,6 +185,12 @@ def test_of_several_authors_the_strictest_result_counts():
 def test_mail_from_nobody_is_a_permanent_error_and_asks_for_nothing():
     found = judge(None)
     assert (found.result, found.wanted) == ("permerror", "none")
+
+
+def test_a_domain_does_not_hide_among_many():
+    domains = [f"d{number}.example" for number in range(dmarc.MAX_DOMAINS)] + ["example.org"]
+    found = judge(domains, dkim=[dkim("d0.example")])
+    assert (found.result, found.wanted) == ("fail", "reject")
 
 
 @settings(max_examples=150)

@@ -129,6 +129,11 @@ def test_no_more_questions_are_asked_than_there_may_be():
     assert evaluate(sender_of(BOB, ""), "192.0.2.1", "", NOW, ask).result == "permerror"
 
 
+@pytest.mark.parametrize("term", ["a:" + "%%." * 1300 + "x", "a:" + "%{s}." * 800 + "x", "ip4:" + "1" * 4000])
+def test_a_term_that_is_too_long_is_an_error_before_it_takes_time(term):
+    assert result(f"v=spf1 {term} +all") == "permerror"
+
+
 def test_explanations_are_not_fetched():
     book = Book({"TXT example.org": ["v=spf1 -all exp=why.example.org"], "TXT why.example.org": ["rude words"]})
     found = check(book)

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 
+import dkim as dkimpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,7 +151,7 @@ async def test_servers_that_are_silent_cost_no_more_than_the_time_limit(house, s
     house.server.add("example.org", "TXT", quoted("v=spf1 include:included.example -all"))
     house.server.add("included.example", "TXT", quoted("v=spf1 ip4:192.0.2.0/24 -all"))
     house.server.silence(silent)
-    settings = CheckSettings(authserv_id="mx.mtad.test", time_limit_s=0.2)
+    settings = CheckSettings(authserv_id="mx.mtad.test", time_limit_s=0.5)
     verdicts = await house.check(signed(), settings=settings)
     expected = {
         "example.org": ("temperror", ["pass"], "pass", "none"),
@@ -257,6 +258,30 @@ async def test_without_a_spamd_a_filter_still_shows_what_spf_says(house):
     verdicts = await house.check(signed(), spam_action=SpamAction.TAG)
     assert scan(verdicts.fields).text(b"x-mailgun-spf") == "Pass"
     assert b"sflag" not in verdicts.fields.lower()
+
+
+async def test_a_fault_of_ours_is_a_temporary_error(house, caplog):
+    class Broken(NoDns):
+        async def txt(self, name):
+            raise RuntimeError("a bug")
+
+    checker = Checker(US, Broken(), VirtualClock(NOW), None, lambda: 0.5)
+    try:
+        verdicts = await checker.check(signed(), None, "192.0.2.1", "x", BOB, DomainSettings())
+    finally:
+        checker.close()
+    assert words(verdicts) == ("temperror", [], "temperror", "temperror")
+    assert verdicts.refusal is None
+    assert "check-crashed" in caplog.text
+
+
+async def test_mail_that_goes_on_is_sealed_with_what_was_found(house):
+    verdicts = await house.check(signed())
+    ours = verdicts.fields + verdicts.content
+    sent = seal(scan(ours), Sealer("mtad.test", "k1", RSA_KEY), verdicts.findings.arc, verdicts.results, NOW) + ours
+    result, sets, _ = dkimpy.ARC(sent).verify(dnsfunc=lambda name, timeout=5: RSA_RECORD.encode())
+    assert result == b"pass"
+    assert sets[0]["aar-value"].startswith(b"i=1; mx.mtad.test; spf=pass smtp.mailfrom=example.org; dkim=pass ")
 
 
 async def test_a_peer_without_an_address_has_no_spf(house):
