@@ -1,0 +1,260 @@
+"""Html quotes: the html of an answer without the quotations in it.
+
+Room: message. Pure, linear and bounded (see markup.py). Programs mark what they quote by classes, ids and styles of
+their own; where none is known, the words that introduce a quotation in text are looked for. Html in which nothing is
+quoted comes out as it went in, every letter of it.
+"""
+
+import re
+
+from mtad.message import quotewords as words
+from mtad.message.markup import MAX_TEXT, Element, remove, remove_from, tree_of, written
+from mtad.message.quotes import is_attribution, is_original_header
+
+_HINTS = re.compile(
+    r"blockquote|gmail_quote|gmail_extra|divRplyFwdMsg|appendonsend|stopSpelling|yahoo_quoted|OLK_SRC_BODY|zmail_extra|"
+    r"protonmail_quote|moz-cite-prefix|reference-message|isReplyContent|border-top|mail-quote|reply-intro|"
+    r"original|nachricht|message|mensaje|messaggio|bericht|mensagem|wiadomo|сообщение|メッセージ|"
+    r"(?:from|von|de|da|van|od|от|差出人)\s?(?:<[^<>]{1,40}>\s*){0,4}[:：]",
+    re.IGNORECASE,
+)
+# All of it is quoted.
+_QUOTE_CLASSES = re.compile(
+    r"(?:^|\s)(?:\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|mail-quote|moz-cite-prefix|gmail_attr|"
+    r"moz-email-headers-table|cite-prefix)(?:\s|$)"
+)
+_QUOTE_IDS = re.compile(
+    r"(?:\S*yahoo_quoted\S*|OLK_SRC_BODY_SECTION|isReplyContent|reply-intro|mail-editor-reference-message-container|"
+    r"ms-outlook-mobile-reference-message|ydp\w{0,20}yahoo_quoted)"
+)
+# It and all that follows is quoted.
+_FROM_HERE = re.compile(r"(?:x_)*(?:divRplyFwdMsg|appendonsend|stopSpelling|replySplit)")
+_OUTLOOK_STYLE = re.compile(
+    r"border:none;border-top:solid#[0-9a-f]{6}1\.0pt;padding:3\.0pt0(?:in|cm|mm)0(?:in|cm|mm)0(?:in|cm|mm)"
+)
+_BLOCKS = frozenset({"p", "div", "td", "span", "font", "b", "strong", "li", "tr", "table"})
+_MAX_WORDS = 600  # characters of an element that are read for what they introduce
+_MAX_READS = 3000  # elements that are read
+_BODY = re.compile(r"<(?:body|html)\b", re.IGNORECASE)
+_SPACES = re.compile(r"\s+")
+
+
+def split_html(html: str, subject: str = "") -> str:
+    """html without its quotations. subject: see quotes.split_text."""
+    if len(html) > MAX_TEXT or not _HINTS.search(html):
+        return html
+    tree = tree_of(html)
+    if tree is None or not tree.whole:
+        return html
+    work = _Work(bool(words.FORWARD_SUBJECT.match(subject)))
+    if not work.strip(tree.root):
+        return html
+    if _BODY.search(html):
+        root = tree.root.getroottree()
+        return f"{root.docinfo.doctype}\n{written(tree.root)}".lstrip("\n")
+    body = tree.root.find("body")
+    if body is None:
+        return written(tree.root)
+    return (body.text or "") + "".join(written(child) + (child.tail or "") for child in body)
+
+
+class _Work:
+    """On one tree. strip() -> whether anything was taken out."""
+
+    def __init__(self, forward_subject: bool) -> None:
+        self._forward_subject, self._changed, self._reads = forward_subject, False, _MAX_READS
+
+    def strip(self, root: Element) -> bool:
+        elements = [one for one in root.iter() if isinstance(one.tag, str)]
+        if self._forwarded(elements):
+            return False
+        gone: set[Element] = set()
+        for element in elements:
+            parent = element.getparent()
+            if parent is None or parent in gone:
+                gone.add(element)  # within what is gone, or the root
+                if parent is None:
+                    gone.discard(element)
+                continue
+            if self._one(element):
+                gone.add(element)
+                self._changed = True
+        return self._changed
+
+    def _forwarded(self, elements: list[Element]) -> bool:
+        for element in elements:
+            name, key = element.get("class") or "", element.get("id") or ""
+            if "moz-forward-container" in name or key == "isForwardContent":
+                return True
+            if self._forward_subject and (_FROM_HERE.fullmatch(key) or _is_outlook_rule(element)):
+                return True
+            if "gmail_attr" in name or "gmail_quote" in name or element.tag == "blockquote":
+                if any(words.FORWARD.fullmatch(line) for line in _lines(element)[:3]):
+                    return True
+            elif element.tag in _BLOCKS and (said := _own(element)) and words.FORWARD.fullmatch(said):
+                return True
+        return False
+
+    def _one(self, element: Element) -> bool:
+        """Takes an element out if it quotes."""
+        name, key, tag = element.get("class") or "", element.get("id") or "", element.tag
+        if tag == "blockquote":
+            if _cites(element, name) or self._introduced(element):
+                self._take_introduction(element)
+                remove(element)
+                return True
+            return False
+        if (name and _QUOTE_CLASSES.search(name)) or (key and _QUOTE_IDS.fullmatch(key)):
+            remove(element)
+            return True
+        if key and _FROM_HERE.fullmatch(key):
+            return self._cut(element)
+        if _is_outlook_rule(element) and is_original_header(_lines(element)):
+            return self._cut(element)
+        if tag in _BLOCKS and self._reads > 0:
+            self._reads -= 1
+            return self._introduces(element)
+        return False
+
+    def _introduces(self, element: Element) -> bool:
+        """By its words: a separator or the fields of the original, and then all that follows is quoted."""
+        said = _own(element)
+        if said and words.SEPARATOR.fullmatch(said):
+            return self._cut(element)
+        first = _first_words(element)
+        if not first or not words.HEADER_FROM.fullmatch(first):
+            return False
+        if self._forward_subject or not is_original_header(_lines(element) + _following(element)):
+            return False
+        return self._cut(element)
+
+    def _cut(self, element: Element) -> bool:
+        before = element.getprevious()
+        while before is not None and before.tag in ("hr", "br") and not (before.tail or "").strip():
+            above = before.getprevious()
+            remove(before)
+            before = above
+        remove_from(element)
+        return True
+
+    def _introduced(self, quote: Element) -> bool:
+        text, _ = _before(quote)
+        return bool(text) and is_attribution(text, sure=True)
+
+    def _take_introduction(self, quote: Element) -> None:
+        """ "On … wrote:" before a quotation: a text, or elements."""
+        text, elements = _before(quote)
+        if not text or not is_attribution(text):
+            return
+        for one in elements:
+            one.tail = None if one.tail and one.tail.strip() in text else one.tail
+            remove(one)
+        parent = quote.getparent()
+        previous = quote.getprevious()
+        if previous is not None and (previous.tail or "").strip():
+            previous.tail = None
+        elif previous is None and parent is not None and (parent.text or "").strip() and _squeezed(parent.text) in text:
+            parent.text = None
+
+
+def _cites(element: Element, name: str) -> bool:
+    style = (element.get("style") or "").lower()
+    return (
+        (element.get("type") or "").lower() == "cite"
+        or "gmail_quote" in name
+        or bool(element.get("cite"))
+        or "border-left" in style
+        or bool(_QUOTE_CLASSES.search(name))
+    )
+
+
+def _is_outlook_rule(element: Element) -> bool:
+    style = element.get("style")
+    return bool(style) and bool(_OUTLOOK_STYLE.search(_SPACES.sub("", style).lower()))
+
+
+def _before(quote: Element) -> tuple[str, list[Element]]:
+    """The words right before a quotation, at most two elements of them, and these elements."""
+    words_before: list[str] = []
+    elements: list[Element] = []
+    here = quote.getprevious()
+    for _ in range(6):
+        if here is None:
+            break
+        words_before.insert(0, here.tail or "")
+        if here.tag not in ("br", "a") and isinstance(here.tag, str):
+            said = "".join(here.itertext())[:_MAX_WORDS]
+            if said.strip() and not "".join(words_before).strip():
+                return _squeezed(said), [here]
+            if "".join(words_before).strip() and here.tag in ("div", "p", "blockquote", "table", "ul", "ol"):
+                break
+            words_before.insert(0, said)
+        elif here.tag == "a":
+            words_before.insert(0, "".join(here.itertext())[:_MAX_WORDS])
+        elif "".join(words_before).strip():
+            break
+        elements.append(here)
+        here = here.getprevious()
+    else:
+        return "", []
+    if here is None and (parent := quote.getparent()) is not None:
+        words_before.insert(0, parent.text or "")
+    return _squeezed("".join(words_before)), elements
+
+
+def _squeezed(text: str) -> str:
+    return _SPACES.sub(" ", text).strip()
+
+
+def _own(element: Element) -> str:
+    """The words of an element without blocks in it, "" when they are many."""
+    if len(element) > 6:
+        return ""
+    text = "".join(element.itertext())[: _MAX_WORDS + 1]
+    return _squeezed(text) if len(text) <= 200 else ""
+
+
+def _first_words(element: Element) -> str:
+    """ "From: Bob" where an element begins so."""
+    text = (element.text or "").strip()
+    if not text and len(element):
+        first = element[0]
+        if first.tag not in ("b", "strong", "span", "font") or not isinstance(first.tag, str):
+            return ""
+        text = "".join(first.itertext())[:100].strip() + (first.tail or "")[:100]
+    return text[:120].strip() if ":" in text[:120] or "：" in text[:120] else ""
+
+
+def _lines(element: Element) -> list[str]:
+    """Its words, a line for each break."""
+    out = [""]
+    size = 0
+    for one in element.iter():
+        if one.tag in ("br", "p", "div", "tr"):
+            out.append("")
+        if isinstance(one.tag, str) and one.text:
+            out[-1] += one.text
+            size += len(one.text)
+        if one is not element and one.tail:
+            out[-1] += one.tail
+            size += len(one.tail)
+        if size > 4 * _MAX_WORDS or len(out) > 40:
+            break
+    return [said for line in out if (said := _squeezed(line[:_MAX_WORDS]))]
+
+
+def _following(element: Element) -> list[str]:
+    """The words right behind it."""
+    out: list[str] = [_squeezed((element.tail or "")[:_MAX_WORDS])]
+    for _ in range(24):
+        element = element.getnext()
+        if element is None:
+            break
+        if element.tag == "br":
+            out.append("")
+        elif element.tag in ("p", "div", "tr"):
+            out += _lines(element)[:10]
+        elif isinstance(element.tag, str):
+            out[-1] += "".join(element.itertext())[:_MAX_WORDS]
+        out[-1] += _squeezed((element.tail or "")[:_MAX_WORDS]) if out else ""
+    return [line for line in out if line]
