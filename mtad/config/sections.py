@@ -17,6 +17,7 @@ from mtad.config.checks import (
     Check,
     Count,
     HostName,
+    HostNames,
     Ladder,
     Listen,
     LogLevel,
@@ -32,6 +33,7 @@ from mtad.config.checks import (
     Target,
     TlsLevel,
     between,
+    one_of,
 )
 from mtad.config.error import ConfigError, Value, raise_any
 
@@ -234,6 +236,22 @@ class BounceConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InboundConfig(Section):
+    NAME: ClassVar[str] = "inbound"
+    dmarc_reject: Annotated[str, one_of("refuse", "mark")] = "refuse"  # when a From domain asks for "reject"
+    check_timeout_s: Seconds = 10.0  # all DNS of one message
+    trusted_sealers: HostNames = ()  # whose ARC chain lets pass what DMARC would have refused
+    spamd: Target = ""  # "host:port" of SpamAssassin's spamd; "" none
+    spamd_timeout_s: Seconds = 15.0
+    spamd_max_octets: Octets = 512_000  # longer messages are not scanned
+    spamd_at_once: Count = 5
+    spamd_fail_closed: bool = False  # 451 while spamd gives no answer
+    stored_keep_s: Seconds = 3 * 86_400.0
+    block_lists: HostNames = ()  # DNS lists of addresses that are refused, as "zen.example.org"
+    greylist_s: SecondsOrZero = 0.0  # a stranger's first try is put off so long; 0: not at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingConfig(Section):
     NAME: ClassVar[str] = "tracking"
     unsubscribe_on_get: bool = True  # following the link is enough; else its page asks once more
@@ -262,6 +280,7 @@ class Config:
     queue: QueueConfig = QueueConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     bounces: BounceConfig = BounceConfig()
+    inbound: InboundConfig = InboundConfig()
     tracking: TrackingConfig = TrackingConfig()
     webhooks: WebhookConfig = WebhookConfig()
     shaping_file: Path | None = None  # none: the file that comes with mtad

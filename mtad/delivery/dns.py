@@ -94,6 +94,17 @@ class DnsResolver:
     async def txt(self, name: str) -> TxtAnswer:
         return await self._look_up(name, dns.rdatatype.TXT, _texts)
 
+    async def ptr(self, name: str) -> TxtAnswer:
+        """name: below in-addr.arpa or ip6.arpa. Host names, without the final dot."""
+        return await self._look_up(name, dns.rdatatype.PTR, _targets)
+
+    async def cname(self, name: str) -> TxtAnswer:
+        """What the name is another name for: of the name itself, not followed."""
+        return await self._look_up(name, dns.rdatatype.CNAME, _targets)
+
+    async def ipv6_addresses(self, name: str) -> AddressAnswer:
+        return await self._look_up(name, dns.rdatatype.AAAA, _addresses)
+
     async def addresses(self, name: str, *, ipv6: bool = True) -> AddressAnswer:
         """IPv6 first, then IPv4. With ipv6=False AAAA is not asked for."""
         if not ipv6:
@@ -205,6 +216,10 @@ def _addresses(records: Iterable[Any]) -> list[str]:
 def _texts(records: Iterable[Any]) -> list[str]:
     texts = [b"".join(record.strings).decode("latin-1") for record in records]
     return [text for text in texts if len(text) <= MAX_TEXT]
+
+
+def _targets(records: Iterable[Any]) -> list[str]:
+    return [_plain(record.target) for record in records]
 
 
 def _plain(name: dns.name.Name) -> str:
