@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "storage": "mail",
     "delivery": "mail message",
     "feedback": "mail message storage",
-    "webhooks": "mail storage",
+    "webhooks": "mail message storage delivery",
     "tracking": "mail storage feedback",
     "queue": "mail message storage feedback delivery",
     "inbound": "mail message storage feedback queue",

@@ -6,13 +6,14 @@ Room: api. May import: mail, message, storage.
 from mtad.api.account_operations import AccountOperations
 from mtad.api.base import Impossible
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
+from mtad.api.route_operations import RouteOperations
 from mtad.api.suppression_operations import SuppressionOperations
 from mtad.api.webhook_operations import WebhookOperations
 
 __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 
-class Operations(AccountOperations, JournalOperations, SuppressionOperations, WebhookOperations):
+class Operations(AccountOperations, JournalOperations, RouteOperations, SuppressionOperations, WebhookOperations):
     """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
 
     Raises Impossible with one line for people.
@@ -58,6 +59,13 @@ OFFERED = {
         Operations.captured_list,
         Operations.captured_show,
         Operations.captured_clear,
+        Operations.route_add,
+        Operations.route_list,
+        Operations.route_show,
+        Operations.route_set,
+        Operations.route_remove,
+        Operations.route_match,
+        Operations.route_test,
         Operations.suppression_add,
         Operations.suppression_list,
         Operations.suppression_find,

@@ -12,6 +12,7 @@ from mtad.cli.credentials import credential
 from mtad.cli.domains import domain
 from mtad.cli.events import events, message
 from mtad.cli.queue import queue
+from mtad.cli.routes import route
 from mtad.cli.service import check, check_config, dev, serve
 from mtad.cli.sites import site
 from mtad.cli.suppressions import suppression
@@ -30,7 +31,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(suppression, webhook),
+    *(route, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

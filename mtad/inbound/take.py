@@ -17,7 +17,8 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.arc import Sealer, seal
 from mtad.inbound.routes.actions import Destination, Kind
-from mtad.inbound.routes.engine import Decision, Keep, Matched, RouteTable
+from mtad.inbound.routes.engine import Decision, Keep, Matched
+from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import SpamAction, spam_action
 from mtad.inbound.verdicts import Checker, DomainSettings, Verdicts
 from mtad.mail.address import Address, BadAddress, Url, parse_address
@@ -72,7 +73,7 @@ class Take:
 
     submit: Submit
     checker: Checker
-    table: Callable[[], RouteTable]
+    routes: Routes
     receiving: Callable[[str], Receiving | None]
     sealer: Callable[[str], Sealer | None]
     stored_url: Callable[[str, str], str]
@@ -85,7 +86,7 @@ class Take:
 
     def takes(self, address: Address) -> bool:
         """Some route may want mail for this address: asked at RCPT."""
-        return self.receiving(address.domain) is not None and self.table().may_take(address)
+        return self.receiving(address.domain) is not None and self.routes.may_take(address)
 
     async def __call__(self, submission: Submission) -> int:
         """The message's id once all is on disk. Raises Refused."""
@@ -138,17 +139,9 @@ class Take:
     async def _route(self, submission: Submission, domain: Receiving, verdicts: Verdicts, places: list[int]) -> int:
         """Ask the routes, with our own fields in the header; then all copies in one commit."""
         head = scan(verdicts.fields + verdicts.content)
-        table = self.table()
-        decisions: dict[int, Decision] = {}
-        for place in places:
-            recipient = submission.recipients[place]
-            work = table.decide
-            decisions[place] = (
-                await asyncio.to_thread(work, recipient, head) if table.may_be_slow else work(recipient, head)
-            )
-        for decision in decisions.values():
-            for fault in decision.faults:
-                log.warning("route-fault", route=fault.route, about=fault.about[:200], why=fault.why)
+        decisions = {
+            place: await self.routes.decide(submission.recipients[place], head, submission.peer) for place in places
+        }
         if not any(decision.matched for decision in decisions.values()):
             self.tally.refused += 1
             self.submit.reject(submission, head, _NOBODY, domain.name)

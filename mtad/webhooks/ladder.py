@@ -5,8 +5,8 @@ Room: webhooks. Pure: times are waits, not clocks.
 
 from dataclasses import dataclass
 
-_TAKEN = frozenset((200, 201, 202, 204))
-_NEVER = 406  # the receiver's word for "do not send this again"
+TAKEN = frozenset((200, 201, 202, 204))
+UNWANTED = 406  # the receiver's word for "do not send this again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ Step = Taken | Unwanted | Again | GivenUp
 
 def next_step(status: int | None, attempts: int, waits_s: tuple[float, ...], *, once: bool) -> Step:
     """status None: no answer. attempts counts this one. once: never tried again."""
-    if status in _TAKEN:
+    if status in TAKEN:
         return Taken()
-    if status == _NEVER:
+    if status == UNWANTED:
         return Unwanted()
     if once or attempts > len(waits_s):
         return GivenUp()

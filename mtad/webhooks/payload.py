@@ -107,11 +107,11 @@ def form_body(kind: Kind, content: Content, mark: Stamp) -> Body:
     if not files:
         return Body(FORM, plain, plain)
     boundary = f"mtad-{mark.token}"  # nobody who wrote a field or a file could know the token
-    parts = [_part(boundary, name, value) for name, value in fields]
+    parts = [part(boundary, name, value) for name, value in fields]
     for place, file in enumerate(files, 1):
-        about = f'; filename="{_quoted(file.name or f"attachment-{place}")}"'
-        parts.append(_part(boundary, f"attachment-{place}", file.content, about, _type(file.type)))
-    parts += [_part(boundary, name, value) for name, value in tail]
+        about = f'; filename="{quoted(file.name or f"attachment-{place}")}"'
+        parts.append(part(boundary, f"attachment-{place}", file.content, about, media_type(file.type)))
+    parts += [part(boundary, name, value) for name, value in tail]
     whole = b"".join((*parts, f"--{boundary}--\r\n".encode()))
     return Body(f"multipart/form-data; boundary={boundary}", whole, plain)
 
@@ -211,19 +211,20 @@ def _custom(event: Event) -> Iterator[tuple[str, str]]:
             yield name, value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _part(boundary: str, name: str, value: str | bytes, more: str = "", kind: str = "") -> bytes:
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{more}\r\n'
+def part(boundary: str, name: str, value: str | bytes, more: str = "", kind: str = "") -> bytes:
+    """One part of multipart/form-data. more: parameters behind the name, quoted. kind: a media type, "" none."""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{quoted(name)}"{more}\r\n'
     if kind:
         head += f"Content-Type: {kind}\r\n"
     return b"".join((head.encode(), b"\r\n", value if isinstance(value, bytes) else value.encode(), b"\r\n"))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """RFC 7578 §2 and the practice of browsers: these three would end the parameter or the line."""
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _type(text: str) -> str:
+def media_type(text: str) -> str:
     """A media type and nothing else: it was written by a stranger."""
     return text if re.fullmatch(r"[\w.+-]{1,100}/[\w.+-]{1,100}", text, re.ASCII) else "application/octet-stream"
 

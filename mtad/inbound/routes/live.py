@@ -33,8 +33,8 @@ class Routes:
         for fault in faults:
             log.error("route-unusable", route=fault.route, expression=fault.about, cause=fault.why)
 
-    async def decide(self, recipient: Address, headers: HeaderBlock, msg: str) -> Decision:
-        """msg: the message's queue id, for the log."""
+    async def decide(self, recipient: Address, headers: HeaderBlock, peer: str) -> Decision:
+        """peer: who brought the message, for the log."""
         table = self.table
         if table.may_be_slow:
             decision = await asyncio.to_thread(table.decide, recipient, headers)
@@ -42,7 +42,7 @@ class Routes:
             decision = table.decide(recipient, headers)
         for fault in decision.faults:
             log.warning(
-                "route-fault", msg=msg, rcpt=recipient, route=fault.route, about=fault.about[:200], cause=fault.why
+                "route-fault", peer=peer, rcpt=recipient, route=fault.route, about=fault.about[:200], cause=fault.why
             )
         return decision
 
