@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -77,7 +78,12 @@ class Lane(Generic[Item]):
 
 
 class Writer:
-    """The one connection that writes. `run()` must be running for anything to be committed."""
+    """The one connection that writes. `run()` must be running for anything to be committed.
+
+    horizon: no row with an id up to here will be committed any more; those there are can be read. It holds if whoever
+    takes an id hands its row to a lane or `write` in the same turn of the loop: what has an id up to `newest` then is
+    in the next transaction, or was before. A fact that must be tried again stops it until the store has it.
+    """
 
     LINGER_S = 0.005  # how long patient intents wait for company
 
@@ -93,6 +99,8 @@ class Writer:
         self.failure: str | None = None  # why the store is unhealthy, None when it is well
         self.busy_s = 0.0  # of all commits together
         self.on_commit: Callable[[], None] = _nothing
+        self.newest: Callable[[], int] = _zero  # the largest id given out so far
+        self.horizon = 0
 
     def lane(
         self, apply: Callable[[sqlite3.Connection, Sequence[Item]], object], *, patient: bool = False
@@ -121,8 +129,8 @@ class Writer:
         return len(self._single) + sum(len(lane.items) for lane in self._lanes)
 
     async def run(self) -> None:
-        """Commit until stop(), and then what is left."""
-        while not (self._stopping and not self.backlog):
+        """Commit until stop(), and then what is left, if the store takes it."""
+        while not (self._stopping and (not self.backlog or self.failure is not None)):
             await self._wake.wait()
             self._wake.clear()
             if self._timer is not None:
@@ -132,12 +140,15 @@ class Writer:
                 await self._round()
             if self._stopping:
                 self._wake.set()
+        if self.backlog:
+            log.error("not-written", intents=self.backlog, cause=self.failure)
 
     def stop(self) -> None:
         self._stopping = True
         self._wake.set()
 
     async def _round(self) -> None:
+        newest = self.newest()
         lanes = []
         for lane in self._lanes:
             if lane.items:
@@ -148,12 +159,12 @@ class Writer:
         try:
             # One hop to the connection's thread and one back, whatever the batch holds.
             results = await _on_thread(self._connection, _commit, lanes, single)
-        except sqlite3.Error as error:
-            results = None
-            await self._one_by_one(lanes, single, error)
-        self.busy_s += self._clock.steady() - started
-        if results is not None:
+        except Exception as error:  # of SQLite, of a spool file, or of a value that no column takes
+            if await self._apart(lanes, single, error):
+                self.horizon = max(self.horizon, newest)
+        else:
             self._well()
+            self.horizon = max(self.horizon, newest)
             self.commits += 1
             for _, items, futures in lanes:
                 self.intents += len(items)
@@ -163,44 +174,53 @@ class Writer:
             for (_, future), (result, failure) in zip(single, results, strict=True):
                 _resolve(future, result, failure)
             self.on_commit()
+        self.busy_s += self._clock.steady() - started
 
-    async def _one_by_one(self, lanes: list[Any], single: list[Any], first: sqlite3.Error) -> None:
-        """The batch failed as a whole: let each intent succeed or fail alone."""
-        log.warning("batch-failed", cause=first)
-        told: list[tuple[Lane[Any], Any]] = []
-        worked = False
-        for lane, items, futures in lanes:
-            for item, future in zip(items, futures, strict=True):
-                try:
-                    await _on_thread(self._connection, _commit, [(lane, [item], [future])], [])
-                    worked = True
-                except sqlite3.Error as error:
-                    if future is None:
-                        told.append((lane, item))
-                        first = error
-                    elif not future.done():
-                        future.set_exception(error)
-                        first = error
-                else:
-                    if future is not None and not future.done():
-                        future.set_result(None)
-        for work, future in single:
-            try:
-                [(result, failure)] = await _on_thread(self._connection, _commit, [], [(work, future)])
-                worked = True
-                _resolve(future, result, failure)
-            except sqlite3.Error as error:
-                _resolve(future, None, error)
-                first = error
+    async def _apart(self, lanes: list[Any], single: list[Any], first: Exception) -> bool:
+        """The batch failed as a whole: let each intent succeed or fail alone, in one transaction still. False: some
+        must be tried again.
+        """
+        log.warning("batch-failed", cause=repr(first))
+        try:
+            failures, results = await _on_thread(self._connection, _commit_apart, lanes, single)
+            self.commits += 1
+        except Exception as error:
+            failures = [[error] * len(items) for _, items, _ in lanes]
+            results = [(None, error) for _ in single]
+        owed = 0
+        for (lane, items, futures), some in zip(lanes, failures, strict=True):
+            owed += self._resolve_lane(lane, items, futures, some)
+        for (_, future), (result, failure) in zip(single, results, strict=True):
+            _resolve(future, result, failure)
+        every = [failure for some in failures for failure in some] + [failure for _, failure in results]
+        worked = any(failure is None for failure in every)
         if worked:
             self._well()
+            self.on_commit()
         else:
-            self._unwell(str(first))
-        for lane, item in told:
-            lane.items.append(item)
-            lane.futures.append(None)
-        if told:
+            why = next((failure for failure in every if failure is not None and _is_of_store(failure)), None)
+            if why is not None:
+                self._unwell(str(why))
+        return not owed
+
+    def _resolve_lane(
+        self, lane: Lane[Any], items: list[Any], futures: list[Any], failures: list[Exception | None]
+    ) -> int:
+        """How many must be tried again."""
+        again = []
+        for item, future, failure in zip(items, futures, failures, strict=True):
+            if future is not None:
+                _resolve(future, None, failure)
+            elif failure is not None and _is_of_store(failure):
+                again.append(item)
+            elif failure is not None:  # it would fail for ever, and everything beside it with it
+                log.error("intent-lost", intent=repr(item)[:500], cause=repr(failure))
+            self.intents += failure is None
+        if again:
+            lane.items[:0] = again
+            lane.futures[:0] = [None] * len(again)
             self.loop.call_later(PROBE_S, self._wake.set)
+        return len(again)
 
     def _unwell(self, why: str) -> None:
         if self.failure is None:
@@ -215,6 +235,11 @@ class Writer:
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def _zero() -> int:
+    """Nobody gives ids out."""
+    return 0
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, failure: Exception | None) -> None:
@@ -233,20 +258,58 @@ def _commit(connection: sqlite3.Connection, lanes: list[Any], single: list[Any])
     try:
         for lane, items, _ in lanes:
             lane.apply(connection, items)
-        for work, _ in single:
-            connection.execute("SAVEPOINT one")
-            try:
-                results.append((work(connection), None))
-            except Exception as error:  # the caller gets it through its future
-                connection.execute("ROLLBACK TO one")
-                results.append((None, error))
-            connection.execute("RELEASE one")
+        results += [_alone(connection, work) for work, _ in single]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
     return results
+
+
+def _commit_apart(
+    connection: sqlite3.Connection, lanes: list[Any], single: list[Any]
+) -> tuple[list[list[Exception | None]], list[tuple[Any, Exception | None]]]:
+    """Like _commit, with a savepoint for each intent: why each of them failed, and the results of the singles."""
+    failures: list[list[Exception | None]] = []
+    results: list[tuple[Any, Exception | None]] = []
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for lane, items, _ in lanes:
+            applied = [_alone(connection, partial(_apply, lane, item)) for item in items]
+            failures.append([failure for _, failure in applied])
+        results += [_alone(connection, work) for work, _ in single]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return failures, results
+
+
+def _apply(lane: Lane[Item], item: Item, connection: sqlite3.Connection) -> None:
+    lane.apply(connection, [item])
+
+
+def _alone(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any]) -> tuple[Any, Exception | None]:
+    connection.execute("SAVEPOINT one")
+    result: Any = None
+    failure: Exception | None = None
+    try:
+        result = work(connection)
+    except Exception as error:  # the caller gets it through its future
+        connection.execute("ROLLBACK TO one")
+        failure = error
+    connection.execute("RELEASE one")
+    return result, failure
+
+
+def _is_of_store(error: Exception) -> bool:
+    """It may pass, and no other value would fare better: a full disk, a fault of it, a lock."""
+    return isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and not isinstance(error, _OF_INTENT))
+
+
+_OF_INTENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 def insert_rows(connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
