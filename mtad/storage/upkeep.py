@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mtad.mail.ids import floor_at
 
 BATCH = 500
+_RECIPIENTS = 5000  # of messages removed in one transaction: mail must not wait for it
 
 
 def expire_rejections(connection: sqlite3.Connection, before: float) -> int:
@@ -21,14 +22,24 @@ def expire_rejections(connection: sqlite3.Connection, before: float) -> int:
 
 
 def expire_messages(connection: sqlite3.Connection, before: float) -> int:
-    """Remove up to BATCH messages older than `before` whose recipients are all done, with all that tells of them."""
+    """Remove messages older than `before` whose recipients are all done, with all that tells of them.
+
+    One that was scheduled far ahead stays as long as its last event is not that old. BATCH or more: there may be more.
+    """
     rows = connection.execute(
         "SELECT m.id, m.recipients FROM messages AS m WHERE m.id < ?1"
         " AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.id > m.id AND r.id <= m.id + m.recipients"
-        "                 AND r.state < 2) ORDER BY m.id LIMIT ?2",
+        "                 AND r.state < 2)"
+        " AND NOT EXISTS (SELECT 1 FROM events AS e"
+        "                 WHERE e.recipient_id > m.id AND e.recipient_id <= m.id + m.recipients AND e.id >= ?1)"
+        " ORDER BY m.id LIMIT ?2",
         (floor_at(before), BATCH),
     ).fetchall()
+    left = _RECIPIENTS
     for number, recipients in rows:
+        if left <= 0:
+            return BATCH
+        left -= recipients
         span = (number, number + recipients)
         connection.execute("DELETE FROM events WHERE recipient_id > ? AND recipient_id <= ?", span)
         connection.execute("DELETE FROM recipients WHERE id > ? AND id <= ?", span)

@@ -9,6 +9,11 @@ EMPTY = (None, None, None)  # notify, orcpt, personal
 NOW = 1_700_000_000.0
 
 
+def event_id(recipient, kind):
+    """Made about when the recipient was, if that one's id tells of a time."""
+    return recipient * 10 + kind if recipient < 1 << 40 else recipient + 40_000 * (kind + 1)
+
+
 def accept(
     number, recipients=1, *, domain=1, content=b"Subject: x\r\n\r\nText\r\n", due=NOW, state=State.WAITING, site=SITE
 ):
@@ -29,7 +34,7 @@ def accept(
         )
         for n in range(recipients)
     ]
-    events = [(row[0] * 10, int(EventType.ACCEPTED), domain, number, row[0], None) for row in rows]
+    events = [(event_id(row[0], 0), int(EventType.ACCEPTED), domain, number, row[0], None) for row in rows]
     return Accept(
         (number, domain, "a@a.example", len(content), recipients, 0, None, b"{}", None, None),
         content,
@@ -41,5 +46,5 @@ def accept(
 def settled(recipient, state=State.DELIVERED, *, spooled=False, due=None, message=None):
     kind = {State.DELIVERED: 2, State.FAILED: 4, State.WAITING: 3}[state]
     message = message if message is not None else recipient - 1
-    event = (recipient * 10 + kind, kind, 1, message, recipient, b"{}")
+    event = (event_id(recipient, kind), kind, 1, message, recipient, b"{}")
     return Settle(recipient, message, state, event, spooled, SITE, due, 1, 0, "451 later" if due else None)

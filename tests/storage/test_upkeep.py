@@ -2,10 +2,11 @@ import sqlite3
 
 import pytest
 
+from mtad.mail.event import EventType
 from mtad.mail.ids import floor_at
-from mtad.storage import upkeep
+from mtad.storage import journal, upkeep
 from mtad.storage.database import migrate
-from mtad.storage.outgoing import Outgoing, State
+from mtad.storage.outgoing import Outgoing, Settle, State
 from mtad.storage.spool import Spool
 from tests.storage.mail import NOW, accept, settled
 
@@ -78,6 +79,42 @@ def test_only_old_messages_that_are_done_are_removed(connection, outgoing):
     assert left == [old + 100, new]
     assert connection.execute("SELECT count(*) FROM events WHERE message_id = ?", (old + 10,)).fetchone() == (0,)
     assert upkeep.check(connection).faults == ()
+
+
+def test_events_are_kept_their_time_though_the_message_was_taken_long_before(connection, outgoing):
+    old, done_at = floor_at(NOW - 3 * 86_400) + 10, floor_at(NOW)
+    outgoing.accept(connection, [accept(old)])
+    event = (done_at + 1, int(EventType.DELIVERED), 1, old, old + 1, b"{}")
+    outgoing.settle(connection, [Settle(old + 1, old, State.DELIVERED, event)])
+    assert upkeep.expire_messages(connection, NOW - 86_400) == 0
+    assert upkeep.check(connection).counts.delivered == 1
+    assert upkeep.expire_messages(connection, NOW + 1) == 1
+    assert upkeep.check(connection) == upkeep.CheckResult(upkeep.Counts(0, 0, 0, 0, 0), ())
+
+
+def test_messages_to_many_go_a_few_at_a_time(connection, outgoing, monkeypatch):
+    monkeypatch.setattr(upkeep, "_RECIPIENTS", 10)
+    first = floor_at(NOW - 100)
+    numbers = [first + 100 * n for n in range(5)]
+    outgoing.accept(connection, [accept(number, 8, state=State.LEASED) for number in numbers])
+    outgoing.settle(connection, [settled(n + 1 + m, message=n) for n in numbers for m in range(8)])
+    went = []
+    while upkeep.counts(connection).accepted:
+        went.append(upkeep.expire_messages(connection, NOW))
+        assert upkeep.check(connection).faults == ()
+    assert went == [upkeep.BATCH, upkeep.BATCH, 1]  # two, two, one
+    assert upkeep.expire_messages(connection, NOW) == 0
+
+
+def test_a_batch_is_no_larger_than_it_says(connection, outgoing, monkeypatch):
+    monkeypatch.setattr(upkeep, "BATCH", 2)
+    first = floor_at(NOW - 100)
+    outgoing.accept(connection, [accept(first + 100 * n, state=State.LEASED) for n in range(3)])
+    outgoing.settle(connection, [settled(first + 100 * n + 1) for n in range(3)])
+    for n in range(3):
+        journal.add(connection, [(first + 100 * n + 50, int(EventType.REJECTED), 1, None, None, b"{}")])
+    assert [upkeep.expire_messages(connection, NOW) for _ in range(3)] == [2, 1, 0]
+    assert [upkeep.expire_rejections(connection, NOW) for _ in range(3)] == [2, 1, 0]
 
 
 def test_old_rejections_go_and_events_of_recipients_stay(store):
