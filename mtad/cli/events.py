@@ -157,7 +157,8 @@ def _attempt(event: Event) -> str:
     if str(event.detail.get("reason", "")).startswith("suppress"):
         why = f" ({status['message']})" if status.get("message") else ""
         return f"{status['code']} {status.get('description', '')}{why}; nothing was tried"
-    words = [f"attempt {status.get('attempt-no', '?')}"]
+    number = status.get("attempt-no", "?")
+    words = [f"attempt {number}" if number else "never tried"]
     if status.get("mx-host"):
         words.append(f"to {status['mx-host']}" + (f" [{hop['ip']}]" if hop.get("ip") else ""))
     if hop.get("sending-ip"):
