@@ -28,7 +28,7 @@ from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
-from mtad.storage import counters, outbox, tracked, upkeep
+from mtad.storage import counters, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -208,6 +208,7 @@ class _Life:
                 partial(upkeep.expire_rejections, before=before),
                 partial(upkeep.expire_messages, before=before),
                 partial(tracked.expire_firsts, before=before),
+                partial(stored.expire, outgoing=self.house.outgoing, before=now - self.config.inbound.stored_keep_s),
                 partial(upkeep.expire_captured, before=now - store.captured_keep_s),
                 partial(counters.expire_counters, before=now - store.counters_keep_s),
                 partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),

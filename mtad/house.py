@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from mtad import inward
 from mtad import log as log_module
 from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.operations import Operations
@@ -38,6 +39,8 @@ from mtad.feedback.record import Posts
 from mtad.feedback.suppressed import SuppressedAddresses
 from mtad.inbound.arrive import Arrive
 from mtad.inbound.receive import Receive
+from mtad.inbound.routes.live import Routes
+from mtad.inbound.verdicts import Checker
 from mtad.mail.address import Address, BadAddress, parse_address
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
@@ -56,6 +59,7 @@ from mtad.queue.settle import Settler
 from mtad.queue.shaping import Shaping, load_shaping
 from mtad.queue.submit import Submit
 from mtad.queue.warmups import WarmUps
+from mtad.queue.ways import Ways
 from mtad.queue.work import Held, Transport
 from mtad.smtp.limits import Budget, Counters
 from mtad.smtp.listeners import Listeners
@@ -108,13 +112,14 @@ class House:
         self.memory = Budget(config.queue.outgoing_octets)
         self.spool = Spool(config.server.data_dir / "spool")
         self.places: Places | None = None
+        self.checks: Checker | None = None
         self.lag_s = 0.0
 
     async def build(self) -> None:
         await self._build_store()
         await self._build_tenants()
         self._build_queue()
-        self._build_inbound()
+        await self._build_inbound()
         self._build_tracking()
         self._build_operations()
         self._build_doors()
@@ -122,6 +127,8 @@ class House:
 
     def close(self) -> None:
         self.spool.close()
+        if self.checks is not None:
+            self.checks.close()
         if self.places is not None:
             self.places.close()
 
@@ -131,8 +138,10 @@ class House:
         self.ids = IdSource(self.clock.now, floor=await self.database.read(journal.newest_id))
         self.outgoing = Outgoing(self.spool, config.store.inline_octets)
         self.health = Health(config.server.data_dir, writer, config.store.min_free_octets)
-        self.tokens = Tokens(await writer.write(_token_key))
+        self._token_key = await writer.write(_token_key)
+        self.tokens = Tokens(self._token_key)
         self.suppressed = SuppressedAddresses(self.database, self.clock)
+        self.resolver = DnsResolver(config.dns, self.clock)
 
     async def _build_tenants(self) -> None:
         self.tenants = Tenants(self.database, self.config.delivery, self._public_url())
@@ -170,9 +179,9 @@ class House:
         capturing: Lane[captured.CapturedRow] = writer.lane(captured.add)
         self._accept: Lane[Accept] = writer.lane(self.outgoing.accept)
         settle: Lane[Settle] = writer.lane(self.outgoing.settle, patient=True)
-        self.transport: Transport = (
-            Inbox(capturing, self.ids, clock, self._report_later) if self.capture else self._world()
-        )
+        way_out: Transport = Inbox(capturing, self.ids, clock, self._report_later) if self.capture else self._world()
+        self.web = inward.web_transport(self.hooks, clock)
+        self.transport: Transport = Ways(way_out, self.web)
         self.warm_ups = WarmUps(database, shaping, clock)
         self.settler = Settler(
             lane=settle,
@@ -184,6 +193,7 @@ class House:
             on_failed=self._on_failed,
             on_relayed=self._on_relayed,
             posts=self.posts,
+            web_plan=RetryPlan(config.webhooks.retry_waits_s, 0.0, self._web_give_up_s()),
             bounced=self.suppressed.note,
         )
         wake = asyncio.Event()
@@ -213,6 +223,10 @@ class House:
         )
         self._build_submit()
 
+    def _web_give_up_s(self) -> float:
+        """Behind the last try of a post."""
+        return sum(self.config.webhooks.retry_waits_s) + 60.0
+
     def _build_submit(self) -> None:
         config = self.config
         self._facts: Lane[EventRow] = self.database.writer.lane(journal.add, patient=True)
@@ -229,6 +243,7 @@ class House:
             max_hops=config.smtp.max_hops,
             max_schedule_s=config.queue.max_schedule_s,
             posts=self.posts,
+            web_give_up_after_s=self._web_give_up_s(),
         )
         self.notifier = Notifier(
             submit=self.submit,
@@ -244,7 +259,23 @@ class House:
             told=self._facts.tell,
         )
 
-    def _build_inbound(self) -> None:
+    async def _build_inbound(self) -> None:
+        config, clock = self.config, self.clock
+        self.routes = Routes(self.database, clock)
+        await self.routes.load()
+        self.checks = inward.checker(config, self.hostname, self.resolver, clock, self.rng)
+        self.take = inward.take(
+            submit=self.submit,
+            checks=self.checks,
+            routes=self.routes,
+            tenants=self.tenants,
+            resolver=self.resolver,
+            base_url=lambda: self.tenants.public_url,
+            token_key=self._token_key,
+            ids=self.ids,
+            clock=clock,
+            config=config,
+        )
         self.receive = Receive(
             tokens=self.tokens,
             database=self.database,
@@ -256,6 +287,7 @@ class House:
             name_of=self.tenants.name_of,
             failed=self._on_failed,
             suppressed=self.suppressed.note,
+            take=self.take,
         )
 
     def _build_tracking(self) -> None:
@@ -289,6 +321,7 @@ class House:
             config=self.webhook_config(),
         )
         self.operations.posting = self.sender
+        self.web.poster = poster
         self.database.writer.on_commit = self._committed
 
     def webhook_config(self) -> Posting:
@@ -336,7 +369,7 @@ class House:
     def _world(self) -> World:
         config, clock = self.config, self.clock
         private = config.http.allow_private_targets
-        resolver = DnsResolver(config.dns, clock)
+        resolver = self.resolver
         us = ourselves(self.hostname, config.smtp.mx)
         router = Router(config.delivery, resolver, clock, self.rng, us, allow_private=private)
         policies = TlsPolicies(config.delivery, resolver, HttpsFetch(resolver, allow_private=private), clock)
@@ -365,6 +398,7 @@ class House:
         )
 
         self.operations.suppressed = self.suppressed.note
+        self.operations.routing = self.routes
 
     async def _changed(self) -> None:
         """Domains, keys or credentials are others now."""
@@ -397,7 +431,7 @@ class House:
         """What somebody who has not logged in is told of a recipient: we take what is for us, and are no relay."""
         if self.receive.takes(address):
             return None
-        if self.tenants.is_ours(address.domain):
+        if self.tenants.receiving(address.domain) is not None:
             return Reply(550, "1.1", f"<{address}>: there is no such mailbox here; check the address")
         return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")
 

@@ -114,6 +114,15 @@ class Tenants:
         """A domain of ours, by its name in lower case and A-labels."""
         return self._by_name.get(name)
 
+    def receiving(self, name: str) -> DomainRow | None:
+        """The domain of ours that mail for `name` comes to: itself, or one above it that takes its sub-domains too."""
+        row = self._by_name.get(name)
+        while row is None and "." in name:
+            name = name.partition(".")[2]
+            above = self._by_name.get(name)
+            row = above if above is not None and above.wildcard else None
+        return row
+
     def id_of(self, name: str) -> int:
         row = self._by_name.get(name)
         return row.id if row else 0

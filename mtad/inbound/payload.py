@@ -3,7 +3,7 @@
 Room: inbound. Pure. May import: message. Three kinds of post: `forwarded`, the message taken to pieces; `raw`, the
 message as it is; `stored`, the notice that it can be fetched. Who posts them adds timestamp, token and signature
 behind the last field. There is never a field `event`, and `attachments` is in the notice of a stored message alone:
-receivers tell the kinds of post apart by them. Names of header fields begin with a capital, so none is like one of ours.
+receivers tell the kinds of post apart by them. Header fields begin with a capital, so no name is like one of ours.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -16,6 +16,7 @@ import orjson
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.arc import Sealer, seal
+from mtad.inbound.doorstep import Doorstep
 from mtad.inbound.routes.actions import Destination, Kind
 from mtad.inbound.routes.engine import Decision, Keep, Matched
 from mtad.inbound.routes.live import Routes
@@ -82,6 +83,7 @@ class Take:
     ids: IdSource
     clock: Clock
     max_hops: int
+    doorstep: Doorstep
     tally: Tally = field(default_factory=Tally)
 
     def takes(self, address: Address) -> bool:
@@ -99,6 +101,10 @@ class Take:
             self.tally.refused += 1
             log.info("inbound-loop", peer=submission.peer, recipients=len(submission.recipients))
             raise Refused(_LOOP)
+        unwanted = await self.doorstep.refusal(submission)
+        if unwanted is not None:
+            self.tally.refused += 1
+            raise Refused(unwanted)
         for domain, places in self._by_domain(submission).items():
             number = await self._for_domain(submission, block, domain, places)
         return number

@@ -76,6 +76,11 @@ class Signer:
         self.algorithm = Algorithm.RSA if isinstance(key, rsa.RSAPrivateKey) else Algorithm.ED25519
         self._head = f"v=1; a={self.algorithm}; c=relaxed/relaxed; d={domain};\r\n\ts={selector}; t=".encode()
 
+    @property
+    def key(self) -> PrivateKey:
+        """For those who sign in the same name by other rules (ARC)."""
+        return self._key
+
     def sign(self, fields: SignedFields, body: bytes, now: float) -> bytes:
         """The DKIM-Signature field, folded, with CRLF. body: its hash, from `body_hash`. now: for t=."""
         unsigned = b"%b%d;\r\n\th=%b;\r\n\tbh=%b;\r\n\tb=" % (self._head, int(now), _fold_names(fields.names), body)

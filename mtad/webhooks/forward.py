@@ -50,7 +50,7 @@ class Posting(Protocol):
 
 
 class WebTransport:
-    """poster: set while the daemon runs. signing_key: the account's, as it is now. token: 50 random hexadecimal digits."""
+    """poster: set while the daemon runs. signing_key: the account's, as it is now. token: 50 random hex digits."""
 
     fixed_key: str | None = None
 
@@ -92,10 +92,9 @@ class WebTransport:
         recipient = tx.orcpt[0].partition(";")[2] if tx.orcpt else ""
         personal = tx.personal[0] if tx.personal else None
         fields = await self._fields_of(b"".join(tx.chunks), recipient, tx.reverse_path, personal)
-        mark = stamp(self._signing_key(), int(self._clock.now()), secrets.token_hex(25))
-        return form_of(
-            fields, [("timestamp", str(mark.timestamp)), ("token", mark.token), ("signature", mark.signature)]
-        )
+        mark = stamp(self._signing_key(), int(self._clock.now()), self._token())
+        signed = [("timestamp", str(mark.timestamp)), ("token", mark.token), ("signature", mark.signature)]
+        return form_of(fields, signed)
 
 
 def form_of(fields: Sequence[Field], tail: Sequence[tuple[str, str]]) -> Body:

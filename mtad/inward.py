@@ -1,0 +1,103 @@
+"""Inward: the rooms that mail from the world goes through, built for the house.
+
+No room knows it. What comes in is a report about what we sent, or mail that a route wants.
+"""
+
+import secrets
+from collections.abc import Callable
+from hashlib import blake2b
+from random import SystemRandom
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from mtad.api.tenants import Tenants
+from mtad.clock import Clock
+from mtad.config import Config, parse_listen
+from mtad.delivery.dns import DnsResolver
+from mtad.inbound.arc import Sealer
+from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.posting import Postings
+from mtad.inbound.routes.live import Routes
+from mtad.inbound.spam import Spamd, SpamSettings, dialer
+from mtad.inbound.take import Take
+from mtad.inbound.verdicts import Checker, CheckSettings, OnReject
+from mtad.mail.ids import IdSource
+from mtad.message.dkim import BadKey
+from mtad.queue.submit import Submit
+from mtad.webhooks.forward import WebTransport
+from mtad.webhooks.hooks import Hooks
+
+
+def checker(config: Config, hostname: str, resolver: DnsResolver, clock: Clock, rng: SystemRandom) -> Checker:
+    inbound = config.inbound
+    settings = CheckSettings(
+        authserv_id=hostname,
+        time_limit_s=inbound.check_timeout_s,
+        on_reject=OnReject(inbound.dmarc_reject),
+        trusted_sealers=frozenset(inbound.trusted_sealers),
+    )
+    return Checker(settings, resolver, clock, _spamd(config), rng.random)
+
+
+def _spamd(config: Config) -> Spamd | None:
+    inbound = config.inbound
+    if not inbound.spamd:
+        return None
+    host, port = parse_listen(inbound.spamd)
+    settings = SpamSettings(
+        host=host,
+        port=port,
+        time_limit_s=inbound.spamd_timeout_s,
+        max_octets=inbound.spamd_max_octets,
+        at_once=inbound.spamd_at_once,
+        fail_closed=inbound.spamd_fail_closed,
+    )
+    return Spamd(settings, dialer(settings))
+
+
+def take(
+    *,
+    submit: Submit,
+    checks: Checker,
+    routes: Routes,
+    tenants: Tenants,
+    resolver: DnsResolver,
+    base_url: Callable[[], str],
+    token_key: bytes,
+    ids: IdSource,
+    clock: Clock,
+    config: Config,
+) -> Take:
+    def sealer(domain: str) -> Sealer | None:
+        """The first RSA key of the domain; others know ARC with no other kind."""
+        for signer in tenants.signers(tenants.id_of(domain)):
+            if isinstance(signer.key, RSAPrivateKey):
+                try:
+                    return Sealer(signer.domain, signer.selector, signer.key)
+                except BadKey:
+                    return None
+        return None
+
+    return Take(
+        submit=submit,
+        checker=checks,
+        routes=routes,
+        receiving=tenants.receiving,
+        sealer=sealer,
+        stored_url=lambda domain, key: f"{base_url()}/v3/domains/{domain}/messages/{key}",
+        key=lambda: secrets.token_urlsafe(24),
+        loop_key=blake2b(token_key, person=b"loop").digest()[:32],
+        ids=ids,
+        clock=clock,
+        max_hops=config.smtp.max_hops,
+        doorstep=Doorstep(resolver, clock, config.inbound.block_lists, config.inbound.greylist_s),
+    )
+
+
+def web_transport(hooks: Hooks, clock: Clock) -> WebTransport:
+    return WebTransport(
+        fields_of=Postings().fields,
+        signing_key=lambda: hooks.signing_key,
+        token=lambda: secrets.token_hex(25),
+        clock=clock,
+    )
