@@ -69,6 +69,15 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
+def without_password(text: str) -> str:
+    """A URL without its user and password, for logs and events; an address as it is."""
+    if not is_url(text):
+        return text
+    scheme, _, rest = text.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+
+
 def domain_of(text: str) -> str:
     """What decides where a copy goes: the domain of an address, all of a URL."""
     return text if is_url(text) else text.rpartition("@")[2]

@@ -13,7 +13,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.classify import Cause, Classifier, Kind, Verdict
 from mtad.feedback.record import Posts
-from mtad.mail.address import is_url, key_of
+from mtad.mail.address import is_url, key_of, without_password
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
 from mtad.mail.metric import HOUR_S, Metric
@@ -96,7 +96,7 @@ class Settler:
         log.info(
             "delivered",
             msg=queue_id(recipient.message_id),
-            rcpt=recipient.address,
+            rcpt=without_password(recipient.address),
             host=hop.host,
             ip=hop.address,
             reply=outcome.reply,
@@ -129,7 +129,7 @@ class Settler:
         recipient, wait_s = job.recipient, step.wait_s
         if isinstance(outcome, Deferred) and outcome.unknown:
             recipient.unknown += 1
-            log.warning("outcome-unknown", msg=queue_id(recipient.message_id), rcpt=recipient.address)
+            log.warning("outcome-unknown", msg=queue_id(recipient.message_id), rcpt=without_password(recipient.address))
         status = _status(recipient, outcome.reply, outcome.hop, outcome.took_s)
         status["retry-seconds"] = round(wait_s, 1)
         detail = {
@@ -149,7 +149,7 @@ class Settler:
         log.info(
             "deferred",
             msg=queue_id(recipient.message_id),
-            rcpt=recipient.address,
+            rcpt=without_password(recipient.address),
             host=outcome.hop.host if outcome.hop else None,
             reply=outcome.reply,
             cause=verdict.cause,
@@ -179,7 +179,7 @@ class Settler:
         log.info(
             "failed",
             msg=queue_id(recipient.message_id),
-            rcpt=recipient.address,
+            rcpt=without_password(recipient.address),
             host=outcome.hop.host if outcome.hop else None,
             reply=reply,
             cause=verdict.cause,
@@ -194,7 +194,9 @@ class Settler:
         detail = {"severity": "permanent", "reason": "generic", "cause": Cause.UNKNOWN, "delivery-status": status}
         self._put(job, State.FAILED, EventType.FAILED_PERMANENT, Metric.FAILED_OTHER, detail, unrefused=True)
         self.tally.failed += 1
-        log.info("dropped", msg=queue_id(job.recipient.message_id), rcpt=job.recipient.address, why=why)
+        log.info(
+            "dropped", msg=queue_id(job.recipient.message_id), rcpt=without_password(job.recipient.address), why=why
+        )
 
     def suppressed(self, job: Job, found: Suppressed) -> None:
         """The domain does not write to this address any more: nothing is tried."""
@@ -206,7 +208,9 @@ class Settler:
         self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, unrefused=True)
         self.tally.failed += 1
         self.tally.failures["suppressed"] = self.tally.failures.get("suppressed", 0) + 1
-        log.info("suppressed", msg=queue_id(recipient.message_id), rcpt=recipient.address, reason=reason)
+        log.info(
+            "suppressed", msg=queue_id(recipient.message_id), rcpt=without_password(recipient.address), reason=reason
+        )
         self._on_failed(job.held, recipient, reply, None)
 
     def give_back(self, recipient: StoredRecipient, site_id: int, *, begun: bool = False) -> None:
