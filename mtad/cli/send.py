@@ -43,7 +43,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 @click.option("--test", is_flag=True, help="Accept it, and do not send it.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key sends once in a day.")
 @operator
-async def send(desk: Desk, out: Output, sender: str | None, domain: str, mime: Path | None, **said: object) -> None:
+async def send(desk: Desk, out: Output, /, sender: str | None, domain: str, mime: Path | None, **said: object) -> None:
     """Send a message and print its id."""
     name = domain or _domain_of(sender)
     fields = _fields(sender, mime, said)

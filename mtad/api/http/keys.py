@@ -18,6 +18,7 @@ from mtad.storage.database import Database
 
 LENT_S = 600.0
 _MAX_LENT = 1000
+_LOCAL = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 _MAX_HEADER = 1024  # octets
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="MG API"'}
 
@@ -80,3 +81,9 @@ def key_of(authorization: str) -> str | None:
         return None
     right = hmac.compare_digest(user.encode(), b"api")
     return key if right and colon else None
+
+
+def reachable(listener: str) -> str:
+    """ "0.0.0.0:8025" -> "127.0.0.1:8025": how a caller on this machine reaches a listener."""
+    host, _, port = listener.rpartition(":")
+    return f"{_LOCAL.get(host, host)}:{port}"

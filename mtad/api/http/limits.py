@@ -4,6 +4,7 @@ Room: api. Pure: the time is told.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 PER_MINUTE = 300
 WINDOW_S = 60.0
@@ -28,12 +29,12 @@ class Standing:
         told = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(int(self.reset_at) + 1),
+            "X-RateLimit-Reset": str(ceil(self.reset_at)),
         }
         return told if self.allowed else {**told, "Retry-After": str(self.retry_s(now))}
 
     def retry_s(self, now: float) -> int:
-        return max(1, int(self.reset_at - now) + 1)
+        return max(1, min(int(WINDOW_S), ceil(self.reset_at - now)))
 
 
 class PerMinute:

@@ -107,7 +107,7 @@ def _part(body: bytes, view: memoryview, start: int, end: int) -> Part:
             fields.setdefault(title.strip().lower(), value.strip())
     disposition = fields.get("content-disposition", "")
     said = parameters(disposition)
-    name = said.get("name")
+    name = _text(said, "name")
     if disposition.partition(";")[0].strip().lower() != "form-data" or name is None:
         raise BadMultipart("a part without a name")
     return Part(name, _filename(said), fields.get("content-type", ""), view[content:end])
@@ -130,11 +130,14 @@ def _split(body: bytes, start: int, end: int) -> tuple[str, int]:
 
 def _filename(said: dict[str, str]) -> str | None:
     """Without the path that some browsers send."""
-    text, coded = said.get("filename"), said.get("filename*", "")
-    charset, _, rest = coded.partition("'")
-    wide = _decoded(unquote_to_bytes(rest.partition("'")[2]), charset)
-    name = wide or text
+    name = _text(said, "filename")
     return _PATH.sub("", name) if name is not None else None
+
+
+def _text(said: dict[str, str], name: str) -> str | None:
+    """RFC 7578 §4.2 wants neither name* nor filename*; there are clients that write them."""
+    charset, _, rest = said.get(name + "*", "").partition("'")
+    return _decoded(unquote_to_bytes(rest.partition("'")[2]), charset) or said.get(name)
 
 
 def _decoded(octets: bytes, charset: str) -> str:

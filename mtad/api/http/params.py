@@ -185,7 +185,7 @@ def mailboxes(name: str, text: str) -> list[Mailbox]:
     for entry in entries(bare):
         if entry.address:
             found.append(Mailbox(_address(name, entry.address), display(entry.phrase) if entry.phrase else ""))
-        elif entry.phrase.strip():
+        else:
             raise BadRequest(f"{name} parameter is not a valid address")
     return found
 
