@@ -129,7 +129,7 @@ def _selector(domain: str, text: str) -> str:
         whole = domain_name(f"{name}._domainkey.{domain}")
     except Impossible:
         whole = ""
-    if not name or len(whole) > 253 or name.startswith("_") or name.endswith("_"):
+    if not name or not whole or len(whole) > 253 or name.startswith("_") or name.endswith("_"):
         raise Impossible(f"{shorten(text)!r} is no selector: it is one or more labels of a domain name")
     return name
 
@@ -188,6 +188,8 @@ def _set_authority(connection: sqlite3.Connection, name: str, own: bool) -> bool
     row = _domain(connection, name)
     if row.own_dkim == own or (not own and parent_of(connection, name) is None):
         return False
+    if own and not any(key.active for key in _keys(connection, row.id)):
+        raise Impossible(f"{name} has no key that signs: its mail would go out unsigned")
     return accounts.change_domain(connection, name, DomainChanges(own_dkim=own))
 
 
