@@ -16,7 +16,8 @@ class Submission:
     reverse_path: None is the null path "<>" (RFC 5321 §4.5.5). content: header block and body with CRLF line
     ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
-    deliver_at: epoch seconds, None for now. options: what was asked for beside the message. peer: address literal of
+    deliver_at: epoch seconds, None for now. options: what was asked for beside the message. controls: control fields in
+    the content count; False for a message that a stranger wrote. peer: address literal of
     the client, "" unknown. number, message_id: set by queue.submit when it takes the message, before it is on disk:
     its id, and its Message-ID without brackets.
     """

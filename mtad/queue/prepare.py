@@ -86,6 +86,8 @@ class Personal:
 def prepare(submission: Submission, block: HeaderBlock, now: float, max_schedule_s: float) -> Prepared:
     """block: of submission.content. Raises Refused."""
     content, given = submission.content, submission.options
+    if not submission.controls:
+        return Prepared(content, block, given)
     try:
         inner = unwrap(content, block)
     except BadContainer as error:

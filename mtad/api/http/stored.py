@@ -1,0 +1,165 @@
+"""Stored messages: mail from the world that a route kept: read, fetched in pieces, sent again, deleted.
+
+Room: api. May import: mail, message, storage, queue, inbound.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from mtad.api.http.answers import Answer, BadRequest, NotFound, answer, said
+from mtad.api.http.call import Call, Param, Row
+from mtad.inbound.payload import Letter, attachment_list, content_id_map, letter
+from mtad.mail.address import Address
+from mtad.mail.envelope import Submission
+from mtad.mail.ids import queue_id
+from mtad.message.headers import scan
+from mtad.message.parse import Attachment, header_pairs, parse
+from mtad.message.postable import postable
+from mtad.storage import stored
+from mtad.storage.database import Database
+from mtad.storage.outgoing import Outgoing
+from mtad.storage.stored import Stored
+
+_NOT_FOUND = "Message not found"
+_RAW = "message/rfc2822"
+Submit = Callable[[Submission], Awaitable[int]]
+
+
+class StoredMessages:
+    """submit: the queue's own door, for sending a message again."""
+
+    def __init__(self, database: Database, outgoing: Outgoing, submit: Submit) -> None:
+        self._database, self._outgoing, self._submit = database, outgoing, submit
+
+    def rows(self) -> Sequence[Row]:
+        row = partial(Row, chapter="Stored messages", versions=(2, 3))
+        base = "/domains/{domain}/messages/{key}"
+        return (
+            row(method="GET", path=base, handler=self.show, about="A stored message, taken to pieces or as it is"),
+            row(method="DELETE", path=base, handler=self.delete, about="Delete a stored message"),
+            row(
+                method="POST",
+                path=base,
+                handler=self.resend,
+                about="Send a stored message again",
+                params=(Param("to", "whom to", required=True, many=True),),
+            ),
+            row(
+                method="GET",
+                path=base + "/attachments/{number}",
+                handler=self.attachment,
+                about="One attachment, its octets",
+            ),
+        )
+
+    async def show(self, call: Call) -> Answer:
+        found, content = await self._find(call)
+        if _RAW in call.headers.get("Accept", ""):
+            return answer(_raw(found, content))
+        url = f"{call.base_url}/v{call.version}/domains/{quote(call.domain.name)}/messages/{quote(found.key)}"
+        made = await asyncio.to_thread(lambda: letter(parse(content)))
+        return answer(_parsed(found, made, url))
+
+    async def attachment(self, call: Call) -> Answer:
+        _, content = await self._find(call)
+        parsed = await asyncio.to_thread(parse, content)
+        number = call["number"]
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= len(parsed.attachments):
+            raise NotFound("Attachment not found")
+        one: Attachment = parsed.attachments[int(number) - 1]
+        name = quote(one.name, safe="")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
+        return Answer(one.content, 200, one.content_type or "application/octet-stream", headers)
+
+    async def delete(self, call: Call) -> Answer:
+        found, _ = await self._find(call)
+        removed = await self._database.writer.write(
+            lambda connection: stored.remove(connection, self._outgoing, found.key)
+        )
+        if not removed:
+            raise NotFound(_NOT_FOUND)
+        return said("Message has been deleted")
+
+    async def resend(self, call: Call) -> Answer:
+        """The same message, to others: what we added on its way in stays in it."""
+        _, content = await self._find(call)
+        recipients = call.params.addresses("to")
+        if not recipients:
+            raise BadRequest("to parameter is missing")
+        submission = Submission(
+            reverse_path=Address("postmaster", call.domain.name),
+            recipients=recipients,
+            content=content,
+            domain=call.domain.name,
+            received_at=call.now,
+            method="http",
+            login=f"api:{call.principal.key_id}",
+            peer=call.peer,
+            protocol="HTTP",
+            controls=False,
+        )
+        number = await self._submit(submission)
+        message_id = scan(content).message_id or f"{queue_id(number)}@{call.domain.name}"
+        return said("Queued. Thank you.", id=f"<{message_id}>")
+
+    async def _find(self, call: Call) -> tuple[Stored, bytes]:
+        key, domain_id = call["key"], call.domain.id
+
+        def read(connection: Any) -> tuple[Stored, bytes] | None:
+            one = stored.get(connection, key, domain_id)
+            content = stored.content(connection, self._outgoing, one) if one is not None else None
+            return (one, content) if one is not None and content is not None else None
+
+        found = await self._database.read(read)
+        if found is None:
+            raise NotFound(_NOT_FOUND)
+        return found
+
+
+def _about(found: Stored) -> dict[str, Any]:
+    recipients = ", ".join(found.recipients)
+    return {"recipients": recipients, "recipient": recipients, "sender": found.sender}
+
+
+def _raw(found: Stored, content: bytes) -> dict[str, Any]:
+    headers = dict(reversed(header_pairs(scan(content))))  # the topmost of a name counts
+    return {
+        **_about(found),
+        "from": headers.get("From", ""),
+        "subject": headers.get("Subject", ""),
+        "body-mime": postable(content),
+    }
+
+
+def _parsed(found: Stored, made: Letter, url: str) -> dict[str, Any]:
+    parsed = made.parsed
+    place = partial(_attachment_url, url)
+    members: dict[str, Any] = dict(reversed(parsed.headers))
+    members |= _about(found)
+    members |= {
+        "from": parsed.header("From"),
+        "subject": parsed.subject,
+        "body-plain": parsed.plain,
+        "stripped-text": made.stripped.text,
+        "stripped-signature": made.stripped.signature,
+        "attachments": attachment_list(parsed.attachments, place),
+        "content-id-map": content_id_map(parsed, place),
+        "message-headers": [list(pair) for pair in parsed.headers],
+        "message-url": url,
+    }
+    if parsed.html is not None:
+        members["body-html"] = parsed.html
+    if made.stripped_html is not None:
+        members["stripped-html"] = made.stripped_html
+    return members | {f"body-{kind}": text for kind, text in parsed.others}
+
+
+def _attachment_url(url: str, number: int) -> str:
+    return f"{url}/attachments/{number}"
