@@ -17,9 +17,9 @@ class Submission:
     ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
     deliver_at: epoch seconds, None for now. options: what was asked for beside the message. controls: control fields in
-    the content count; False for a message that a stranger wrote. peer: address literal of
-    the client, "" unknown. number, message_id: set by queue.submit when it takes the message, before it is on disk:
-    its id, and its Message-ID without brackets.
+    the content count; False for a message that a stranger wrote. peer: address literal of the client, "" unknown.
+    number, message_id: set by queue.submit when it takes the message, before it is on disk: its id, and its Message-ID
+    without brackets.
     """
 
     reverse_path: Address | None
@@ -41,6 +41,7 @@ class Submission:
     notify: dict[int, str] = field(default_factory=dict)
     orcpt: dict[int, str] = field(default_factory=dict)
     options: Options | None = None
+    controls: bool = True
     number: int = 0
     message_id: str = ""
 
