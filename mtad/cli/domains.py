@@ -1,19 +1,65 @@
-"""mtad domain: the domains that send through us, their DKIM keys and the records to publish.
+"""mtad domain: the domains that send through us, their settings, and the records to publish.
 
 Room: cli.
 """
 
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TextIO
+
 import click
 
-from mtad.api.account_operations import MAX_HOURLY_LIMIT
+from mtad.api.account_operations import CLICKS, MAX_FOOTER, MAX_HOURLY_LIMIT, SPAM_ACTIONS, WEB_SCHEMES
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
 from mtad.api.results import DomainView
 from mtad.cli.common import founder, operator
 from mtad.cli.output import Output
 from mtad.cli.words import count, moment
+from mtad.storage.accounts import DomainChanges
 
 _STRING = 255  # octets of one string of a TXT record (RFC 1035 §3.3.14)
+
+
+def _footer(context: click.Context, option: click.Parameter, file: TextIO | None) -> str | None:
+    return file.read(MAX_FOOTER + 1).strip() if file is not None else None
+
+
+# Each sets what it is named after in DomainChanges.
+_SETTINGS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--track-opens/--no-track-opens", "opens", default=None, help="Put a pixel into html."),
+    click.option("--pixel-top/--pixel-bottom", "pixel_top", default=None, help="Where in the html it is put."),
+    click.option("--track-clicks", "clicks", type=click.Choice(CLICKS), help="Lead links through this server."),
+    click.option("--footer/--no-footer", "footer", default=None, help="Add a footer to unsubscribe by."),
+    click.option(
+        "--footer-html",
+        type=click.File("r", "utf-8"),
+        metavar="FILE",
+        callback=_footer,
+        help="The footer of html, with %unsubscribe_url%; an empty file is the default one.",
+    ),
+    click.option(
+        "--footer-text",
+        type=click.File("r", "utf-8"),
+        metavar="FILE",
+        callback=_footer,
+        help="The footer of text, with %unsubscribe_url%; an empty file is the default one.",
+    ),
+    click.option("--web-scheme", type=click.Choice(WEB_SCHEMES), help="Of links at the domain's own host."),
+    click.option("--web-prefix", metavar="LABEL", help="Of the domain's own host for links."),
+    click.option("--require-tls/--no-require-tls", default=None, help="Deliver over TLS or not at all."),
+    click.option(
+        "--skip-verification/--no-skip-verification", default=None, help="Take any certificate where TLS is required."
+    ),
+    click.option("--spam-action", type=click.Choice(SPAM_ACTIONS), help="What becomes of spam that comes in."),
+    click.option("--wildcard/--no-wildcard", default=None, help="Take mail to its sub-domains too."),
+)
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -38,11 +84,12 @@ async def add(desk: Desk, out: Output, name: str, ed25519: bool) -> None:
 def _records(view: DomainView, out: Output) -> None:
     for record in view.records:
         out.line()
-        out.line(f"; {record.purpose}")
+        seen = "" if view.checked_at is None else f"; {record.valid}" + (f": {record.why}" if record.why else "")
+        out.line(f"; {record.purpose}{seen}")
         value = record.value
         if record.type == "TXT":
             value = " ".join(f'"{value[at : at + _STRING]}"' for at in range(0, len(value), _STRING))
-        elif record.type == "MX":
+        else:
             value += "."
         out.line(f"{record.name}. IN {record.type} {value}")
 
@@ -62,7 +109,7 @@ async def list_(desk: Desk, out: Output) -> None:
             " ".join(view.selectors),
             str(view.credentials),
             view.pool,
-            f"paused: {view.paused_why}" if view.paused_why is not None else "",
+            f"paused: {view.paused_why}" if view.paused_why is not None else view.state,
         )
         for view in found
     ]
@@ -82,15 +129,58 @@ async def show(desk: Desk, out: Output, name: str) -> None:
     out.facts(
         [
             ("Domain", found.name),
+            ("State", found.state),
             ("Added", moment(found.created_at)),
+            ("DNS checked", moment(found.checked_at) or "never; `mtad domain verify` looks"),
             ("Logins", str(found.credentials)),
             ("Pool", found.pool or "none of its own"),
             ("Hourly limit", count(found.hourly_limit, "recipient") if found.hourly_limit else "none"),
             ("DSNs", "sent for relayed mail that fails" if found.dsn else "not sent"),
             ("Paused", found.paused_why or ""),
+            ("Signed by", found.authority if found.authority != found.name else ""),
+            *_shown(found),
         ]
     )
     _records(found, out)
+
+
+def _shown(view: DomainView) -> list[tuple[str, str]]:
+    settings = view.settings
+    tls = "required" if settings.require_tls else "where the host offers it"
+    own = f"{settings.web_scheme}://{settings.web_prefix}.{view.name}"
+    clicks = {"no": "not tracked", "yes": "tracked", "htmlonly": "tracked in html"}
+    top = ", the pixel on top" if settings.pixel_top else ""
+    return [
+        ("Opens", f"tracked{top}" if settings.opens else "not tracked"),
+        ("Clicks", clicks[settings.clicks]),
+        ("Footer", "added" if settings.footer else "not added"),
+        ("Links", own if settings.web_ready else f"to this server until {own} is known to lead here"),
+        ("TLS", tls + (", with any certificate" if settings.require_tls and settings.skip_verification else "")),
+        ("Spam", {"disabled": "not looked for", "tag": "marked"}.get(settings.spam_action, "thrown away")),
+        ("Sub-domains", "their mail is taken too" if settings.wildcard else ""),
+    ]
+
+
+@domain.command()
+@click.argument("name")
+@operator
+async def verify(desk: Desk, out: Output, name: str) -> int:
+    """Look a domain's records up in DNS, now.
+
+    The exit code is 1 when one that is needed, SPF or a key, is not as it must be, or DNS does not answer.
+    """
+    found = await desk.ask(Operations.domain_verify, name)
+    whole = all(record.valid == "valid" for record in found.records if not record.optional)
+    if out.json:
+        out.document(found)
+        return 0 if whole else 1
+    rows = [
+        (record.name, record.type, record.valid + (" (optional)" if record.optional else ""), record.why)
+        for record in found.records
+    ]
+    out.table(("RECORD", "TYPE", "IN DNS", "WHY"), rows, "")
+    out.line(f"{found.name} is {found.state}.")
+    return 0 if whole else 1
 
 
 @domain.command()
@@ -135,16 +225,20 @@ async def resume(desk: Desk, out: Output, name: str) -> None:
     metavar="N",
     help="To how many recipients it may send in an hour; the rest waits. 0 is no limit.",
 )
+@_settings
 @operator
 async def set_(
-    desk: Desk, out: Output, name: str, pool: str | None, dsn: bool | None, hourly_limit: int | None
+    desk: Desk, out: Output, /, name: str, pool: str | None, dsn: bool | None, hourly_limit: int | None, **settings: Any
 ) -> None:
     """Change a domain's settings."""
-    if pool is None and dsn is None and hourly_limit is None:
-        raise click.UsageError("Name what to set: --pool, --dsn, --no-dsn or --hourly-limit.")
-    found = await desk.ask(Operations.domain_set, name, pool, dsn, hourly_limit)
+    changes = DomainChanges(**{one.name: settings.get(one.name) for one in fields(DomainChanges)})
+    if pool is None and dsn is None and hourly_limit is None and not changes.named:
+        raise click.UsageError("Name what to set: --pool, --dsn, --hourly-limit, --track-opens and so on.")
+    found = await desk.ask(Operations.domain_set, name, pool, dsn, hourly_limit, changes)
     if out.json:
         out.document(found)
         return
     limit = f"{found.hourly_limit} recipients an hour" if found.hourly_limit else "no hourly limit"
     out.line(f"{found.name}: pool {found.pool or '(none)'}, DSNs {'on' if found.dsn else 'off'}, {limit}.")
+    if changes.named:
+        out.facts(_shown(found))
