@@ -154,9 +154,8 @@ def request_of(args: argparse.Namespace, number: int) -> bytes:
     return f"{head}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def one(args: argparse.Namespace, number: int, ends: float, took: list[float]) -> None:
+async def one(args: argparse.Namespace, request: bytes, ends: float, took: list[float]) -> None:
     reader, writer = await asyncio.open_connection(args.host, args.port)
-    request = request_of(args, number)
     while time.monotonic() < ends:
         started = time.perf_counter()
         writer.write(request)
@@ -172,10 +171,11 @@ async def one(args: argparse.Namespace, number: int, ends: float, took: list[flo
 
 async def load(args: argparse.Namespace) -> tuple[list[float], float]:
     took: list[float] = []
+    requests = [request_of(args, number) for number in range(1 if args.attach else args.connections)]
     started = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         for number in range(args.connections):
-            tasks.create_task(one(args, number, started + args.seconds, took))
+            tasks.create_task(one(args, requests[number % len(requests)], started + args.seconds, took))
     return took, time.monotonic() - started
 
 

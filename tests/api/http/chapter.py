@@ -1,5 +1,6 @@
 """A chapter of rows that only tests have: they tell what reached them."""
 
+import asyncio
 from collections.abc import Sequence
 
 from mtad.api.http.answers import Answer, BadRequest, answer
@@ -8,6 +9,11 @@ from mtad.api.http.paging import counted, links, paged, read_page
 
 
 class Chapter:
+    """under_way, most: uploads being handled, now and at most."""
+
+    def __init__(self) -> None:
+        self.under_way = self.most = 0
+
     def rows(self) -> Sequence[Row]:
         def row(method, path, handler, **more):
             return Row(method=method, path=path, handler=handler, about="A row of tests", chapter="Tests", **more)
@@ -18,6 +24,7 @@ class Chapter:
             row("GET", "/lists/{address}", self.echo),
             row("GET", "/{domain}/things/{name}", self.echo, versions=(2, 3)),
             row("POST", "/{domain}/upload", self.echo, needs=Needs.SENDING, params=(Param("file", kind="file"),)),
+            row("POST", "/{domain}/slow", self.slow),
             row("GET", "/webhooks", self.echo, limited=True),
             row("GET", "/address/open", self.echo, needs=Needs.OPEN),
             row("GET", "/routes", self.counted),
@@ -53,6 +60,14 @@ class Chapter:
             some = [key for key in some if key < page.pivot]
         some = sorted(some[: page.limit])
         return paged(some, links(call, page, "address", some, keep=("term",)))
+
+    async def slow(self, call: Call) -> Answer:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.under_way -= 1
+        return answer([len(one.content) for one in call.files])
 
     async def crash(self, call: Call) -> Answer:
         raise RuntimeError("the secret of /var/lib/mtad")

@@ -7,6 +7,7 @@ import zlib
 import aiohttp
 import pytest
 
+from mtad.api.http.bodies import GROWTH
 from mtad.api.http.limits import PER_MINUTE
 from mtad.clock import SystemClock
 from tests.api.http.chapter import Chapter
@@ -249,6 +250,32 @@ async def test_a_large_body_comes_back_whole(client):
     data.add_field("file", io.BytesIO(content), filename="a")
     found = await client.json("POST", f"/v3/{DOMAIN}/upload", data=data)
     assert found["files"][0][3] == content.decode()
+
+
+async def test_large_bodies_wait_on_disk_until_there_is_memory_for_them(house):
+    def upload():
+        data = aiohttp.FormData()
+        data.add_field("file", io.BytesIO(b"x" * 1_000_000), filename="a")
+        return data
+
+    chapter = Chapter()
+    async with serve(house, [chapter], body_memory_octets=2 * GROWTH * 1_048_576) as client:
+        sends = [client.json("POST", f"/v3/{DOMAIN}/slow", data=upload()) for _ in range(10)]
+        assert await asyncio.gather(*sends) == [[1_000_000]] * 10
+    assert 1 <= chapter.most <= 2
+
+
+async def test_a_body_that_does_not_come_is_408(house, monkeypatch):
+    monkeypatch.setattr("mtad.api.http.bodies.PIECE_S", 0.05)
+    async with serve(house, [Chapter()]) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(client.base.rpartition(":")[2]))
+        basic = aiohttp.encode_basic_auth("api", KEY)
+        writer.write(
+            f"POST /v3/lists HTTP/1.1\r\nHost: x\r\nAuthorization: {basic}\r\nContent-Length: 9\r\n\r\na=".encode()
+        )
+        assert (await reader.readline()).split()[1] == b"408"
+        writer.close()
+        await writer.wait_closed()
 
 
 # --- what goes out ---
