@@ -7,7 +7,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mtad import log as log_module
 from mtad.api import passwords
@@ -43,7 +43,7 @@ class NewDomain:
     bits: int = 2048
     own_dkim: bool = True
     login: bool = False
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     changes: DomainChanges = UNCHANGED
 
 

@@ -4,7 +4,7 @@ Room: api. Pure. May import: mail. Ids are texts (queue ids), points in time epo
 JSON and read again (api/codec.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mtad.api.webhook_operations import PostView
@@ -180,7 +180,7 @@ class DomainMade:
     """password: of the login postmaster, "" when there is none; it cannot be shown again."""
 
     domain: DomainView
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class CredentialMade:
     """
 
     login: str
-    password: str | None
+    password: str | None = field(repr=False)
     replaced: bool
     weak: str = ""
 

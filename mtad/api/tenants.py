@@ -73,6 +73,7 @@ class Tenants:
         self._by_id: dict[int, DomainRow] = {}
         self._paused: dict[int, str] = {}
         self._signers: dict[int, tuple[Signer, ...]] = {}
+        self._read: dict[tuple[str, str, bytes], Signer] = {}  # by domain, selector and private key
         self._sources: dict[int, tuple[str, ...]] = {}  # of domains with a pool
         self._hourly_limits: dict[int, int] = {}
         self._secret = secrets.token_bytes(32)
@@ -89,15 +90,18 @@ class Tenants:
         self._by_id = {row.id: row for row in rows}
         self._paused = {row.id: row.paused_why for row in rows if row.paused_why is not None}
         signers: dict[int, list[Signer]] = {}
+        read: dict[tuple[str, str, bytes], Signer] = {}
         for key in keys:
             if not key.active:
                 continue
+            mark = (key.domain, key.selector, key.private)
             try:
-                signers.setdefault(key.domain_id, []).append(
-                    Signer(key.domain, key.selector, load_key(key.private, ours=True))
-                )
+                signer = self._read.get(mark) or Signer(key.domain, key.selector, load_key(key.private, ours=True))
+                read[mark] = signer
+                signers.setdefault(key.domain_id, []).append(signer)
             except BadKey as error:
                 log.error("dkim-key-unusable", domain=key.domain, selector=key.selector, cause=error)
+        self._read = read
         self._tracking = {row.id: tracking_of(row, self.public_url) for row in rows}
         self._signers = {row.id: tuple(signers.get(self._authority(row, signers), ())) for row in rows}
         self._right.clear()

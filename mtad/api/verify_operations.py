@@ -18,15 +18,21 @@ from mtad.storage.accounts import DnsCheckRow
 
 log = log_module.get("api")
 
+AT_ONCE = 2  # domains being looked up: each may hold a thread that logins need too, for as long as DNS takes
+
 
 class VerifyOperations(DomainViews):
+    _turns: asyncio.Semaphore | None = None
+
     async def domain_verify(self, name: str) -> DomainView:
         """Ask DNS for the domain's records now, and keep what it said."""
         if self.names is None:
             raise Impossible("no daemon is running that could ask DNS")
-        view, names = await self.domain_show(name), self.names()
-        async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(in_time(self._look_up(names, view, record))) for record in view.records]
+        self._turns = self._turns or asyncio.Semaphore(AT_ONCE)
+        async with self._turns:
+            view, names = await self.domain_show(name), self.names()
+            async with asyncio.TaskGroup() as tasks:
+                asked = [tasks.create_task(in_time(self._look_up(names, view, record))) for record in view.records]
         checks = [(record, task.result()) for record, task in zip(view.records, asked, strict=True)]
         now = self._clock.now()
         if not await self._write(lambda connection: _keep_checks(connection, view, checks, now)):

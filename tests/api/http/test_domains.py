@@ -1,3 +1,4 @@
+import asyncio
 import re
 
 import pytest
@@ -303,3 +304,27 @@ async def test_requests_are_counted_by_the_minute(tmp_path):
         refused = await account.client("GET", f"/v3/domains/{DOMAIN}/webhooks")
         assert refused.status == 429
         assert 0 < (await refused.json())["retry-seconds"] <= 61
+
+
+async def test_the_description_has_every_row_once(account):
+    response = await account.client("GET", "/openapi.json", key=None)
+    found = await response.json()
+    rows = account.client.api.table.rows
+    described = {(method.upper(), path) for path, some in found["paths"].items() for method in some}
+    assert described == {(row.method, f"/v{version}{row.path}") for row in rows for version in row.versions}
+    names = [one["operationId"] for some in found["paths"].values() for one in some.values()]
+    assert len(names) == len(set(names))
+    assert all(row.limited for row in rows if "/domains" in row.path or "credentials" in row.path)
+
+
+async def test_a_check_waits_for_its_turn_and_one_of_a_domain_gone_meanwhile_is_404(account, monkeypatch):
+    monkeypatch.setattr("mtad.api.verify_operations.AT_ONCE", 1)
+    gate = account.dns.hold(DOMAIN)
+    first = asyncio.create_task(account.client("PUT", f"/v3/domains/{DOMAIN}/verify"))
+    await account.dns.until_asked(DOMAIN)
+    second = asyncio.create_task(account.client("PUT", f"/v3/domains/{OTHER}/verify"))
+    await account.json("DELETE", f"/v3/domains/{DOMAIN}")
+    assert account.dns.count(OTHER) == 0
+    gate.set()
+    assert [(await one).status for one in (first, second)] == [404, 200]
+    assert account.dns.count(OTHER) > 0
