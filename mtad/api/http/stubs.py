@@ -27,7 +27,9 @@ Drop = Callable[[int], Awaitable[object]]  # all mail of a domain that waits, by
 
 
 class Stubs:
-    """sources: the addresses mail leaves from, [] where the system chooses. drop: see Drop; None: nothing is queued."""
+    """sources: the addresses mail leaves from, [] where the system chooses. drop: see Drop; None: it cannot be done, and
+    so is not offered.
+    """
 
     def __init__(self, sources: Sequence[str] = (), drop: Drop | None = None) -> None:
         self._sources, self._drop = tuple(dict.fromkeys(sources)), drop
@@ -37,7 +39,15 @@ class Stubs:
         pools = partial(Row, chapter="IP pools", stub=True, versions=(1, 3))
         check = partial(Row, chapter="Address validation")
         address = (Param("address", required=True),)
+        envelopes = Row(
+            method="DELETE",
+            path="/{domain}/envelopes",
+            handler=self.drop_envelopes,
+            about="Drop all queued and scheduled mail of the domain",
+            chapter="Queue",
+        )
         return (
+            *([envelopes] if self._drop is not None else []),
             Row(
                 method="GET",
                 path="/domains/{domain}/sending_queues",
@@ -45,13 +55,6 @@ class Stubs:
                 about="Whether the domain's queues are stopped",
                 chapter="Queue",
                 stub=True,
-            ),
-            Row(
-                method="DELETE",
-                path="/{domain}/envelopes",
-                handler=self.drop_envelopes,
-                about="Drop all queued and scheduled mail of the domain",
-                chapter="Queue",
             ),
             ips(method="GET", path="/ips", handler=self.list_ips, about="The addresses mail leaves from"),
             ips(method="GET", path="/ips/{ip}", handler=self.show_ip, about="One address"),

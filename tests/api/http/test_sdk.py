@@ -3,10 +3,14 @@
 import asyncio
 
 import pytest
-from mailgun.client import AsyncClient, Client
+
 
 from mtad.api.http.stubs import Stubs
 from tests.api.http.house import DOMAIN, KEY, open_house, serve
+
+pytest.importorskip("mailgun.client")
+
+from mailgun.client import AsyncClient, Client  # noqa: E402
 
 DATA = {
     "from": f"Ann <ann@{DOMAIN}>",
