@@ -101,7 +101,7 @@ class Reader:
             return Reading(_UNPOSTABLE.sub("\ufffd", mended), "utf-8", False)
         guess = self._guess(octets)
         if guess and (text := _strictly(octets, guess)) is not None:
-            return _reading(text, guess)
+            return Reading(_UNPOSTABLE.sub("\ufffd", text), guess, not _NOT_WRITTEN.search(text))
         return Reading(_UNPOSTABLE.sub("\ufffd", octets.decode(guess or "cp1252", "replace")), guess, False)
 
     def _guess(self, octets: bytes) -> str:
@@ -109,8 +109,7 @@ class Reader:
         if self._guesses < _MAX_GUESSES:
             self._guesses += 1
             sample = _sample(octets)
-            best = from_bytes(sample, steps=4, chunk_size=512, preemptive_behaviour=False).best()
-            guess = codec_of(best.encoding) if best is not None else ""
+            guess = _guessed(sample, _WRITTEN) or _guessed(sample, _WRITTEN[1:])
             if guess in _LATIN and _WESTERN.fullmatch(sample.decode("cp1252", "replace")):
                 guess = "cp1252"  # seven in ten octets are the same letters in cp1250, and the guess as good as chance
             self._guessed = guess or self._guessed
@@ -120,6 +119,13 @@ class Reader:
 _LATIN = frozenset({"cp1250", "cp1254", "cp1257", "cp1258", "iso8859-2", "mac-latin2", "mac-roman", "hp-roman8"})
 # The letters of French, German, Spanish, Italian, Portuguese and Dutch, and what is set around them.
 _WESTERN = re.compile("[\x00-\x7f\xa0àâäáãçéèêëíìîïñóòôöõúùûüßœÀÂÄÁÃÇÉÈÊËÍÌÎÏÑÓÒÔÖÕÚÙÛÜŒ«»“”„‘’‚–—…•€£§°´©®¡¿ªº]*+")
+_WRITTEN = [  # what mail without a charset is in; a guess among all of Python's is wrong more often
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949", "koi8_r", "koi8_u", "cp866", "cp874"),
+    *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
+    *("iso8859_2", "iso8859_5", "iso8859_7", "iso8859_9", "iso8859_15", "mac_roman"),
+]
+_NOT_WRITTEN = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f\ud800-\udfff]")  # controls: the guess may be wrong
+_HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 _MANY_OCTETS = re.compile("[\x80-\ufffc\U00010000-\U0010ffff]")
 
 
@@ -156,6 +162,16 @@ def _reading(text: str, charset: str) -> Reading:
     if _UNPOSTABLE.search(text):
         return Reading(_UNPOSTABLE.sub("\ufffd", text), charset, False)
     return Reading(text, charset, True)
+
+
+def _guessed(sample: bytes, among: list[str]) -> str:
+    """Letters of any one-octet charset are half-width katakana in Shift_JIS, in which nobody writes whole letters."""
+    found = from_bytes(sample, steps=4, chunk_size=512, preemptive_behaviour=False, cp_isolation=among)
+    for one in found:
+        text = str(one)
+        if len(_HALF_WIDTH.findall(text)) * 3 < len(text):
+            return codec_of(one.encoding)
+    return ""
 
 
 def _sample(octets: bytes) -> bytes:

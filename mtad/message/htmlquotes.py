@@ -6,18 +6,19 @@ quoted comes out as it went in, every letter of it.
 """
 
 import re
+from itertools import islice
 
 from mtad.message import quotewords as words
-from mtad.message.markup import MAX_TEXT, Element, remove, remove_from, tree_of, written
+from mtad.message.markup import MAX_TEXT, Element, events, remove, remove_from, tree_of, written
 from mtad.message.quotes import is_attribution, is_original_header
 
-_HINTS = re.compile(
-    r"blockquote|gmail_quote|gmail_extra|divRplyFwdMsg|appendonsend|stopSpelling|yahoo_quoted|OLK_SRC_BODY|zmail_extra|"
-    r"protonmail_quote|moz-cite-prefix|reference-message|isReplyContent|border-top|mail-quote|reply-intro|"
-    r"original|nachricht|message|mensaje|messaggio|bericht|mensagem|wiadomo|сообщение|メッセージ|"
-    r"(?:from|von|de|da|van|od|от|差出人)\s?(?:<[^<>]{1,40}>\s*){0,4}[:：]",
-    re.IGNORECASE,
+# Html that has none of these quotes nothing that would be found.
+_HINTS = (
+    *("blockquote", "gmail_quote", "gmail_attr", "rplyfwdmsg", "appendonsend", "stopspelling", "yahoo_quoted", "---"),
+    *("olk_src_body", "zmail_extra", "_quote", "moz-cite-prefix", "reference-message", "isreplycontent", "border-top:"),
+    *("mail-quote", "reply-intro", "replysplit", "___", "===", "***", "~~~", "───", "———"),
 )
+_FIELD_HINT = re.compile(rf">\s*(?:{words.FROM_NAMES})\s?(?:<[^<>]{{1,200}}>\s*){{0,4}}[:：]", re.IGNORECASE)
 # All of it is quoted.
 _QUOTE_CLASSES = re.compile(
     r"(?:^|\s)(?:\S*yahoo_quoted|protonmail_quote|tutanota_quote|zmail_extra|mail-quote|moz-cite-prefix|gmail_attr|"
@@ -34,14 +35,15 @@ _OUTLOOK_STYLE = re.compile(
 )
 _BLOCKS = frozenset({"p", "div", "td", "span", "font", "b", "strong", "li", "tr", "table"})
 _MAX_WORDS = 600  # characters of an element that are read for what they introduce
-_MAX_READS = 3000  # elements that are read
+_MAX_EVENTS = 400  # begins and ends of elements within one that is read
+_MAX_READS = 6000  # elements that are read
 _BODY = re.compile(r"<(?:body|html)\b", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 
 
 def split_html(html: str, subject: str = "") -> str:
     """html without its quotations. subject: see quotes.split_text."""
-    if len(html) > MAX_TEXT or not _HINTS.search(html):
+    if len(html) > MAX_TEXT or not _may_quote(html):
         return html
     tree = tree_of(html)
     if tree is None or not tree.whole:
@@ -58,11 +60,17 @@ def split_html(html: str, subject: str = "") -> str:
     return (body.text or "") + "".join(written(child) + (child.tail or "") for child in body)
 
 
+def _may_quote(html: str) -> bool:
+    lowered = html.lower()
+    return any(hint in lowered for hint in _HINTS) or bool(_FIELD_HINT.search(html))
+
+
 class _Work:
     """On one tree. strip() -> whether anything was taken out."""
 
     def __init__(self, forward_subject: bool) -> None:
         self._forward_subject, self._changed, self._reads = forward_subject, False, _MAX_READS
+        self._words: dict[Element, str] = {}
 
     def strip(self, root: Element) -> bool:
         elements = [one for one in root.iter() if isinstance(one.tag, str)]
@@ -91,7 +99,7 @@ class _Work:
             if "gmail_attr" in name or "gmail_quote" in name or element.tag == "blockquote":
                 if any(words.FORWARD.fullmatch(line) for line in _lines(element)[:3]):
                     return True
-            elif element.tag in _BLOCKS and (said := _own(element)) and words.FORWARD.fullmatch(said):
+            elif element.tag in _BLOCKS and (said := self._own(element)) and words.FORWARD.fullmatch(said):
                 return True
         return False
 
@@ -111,17 +119,21 @@ class _Work:
             return self._cut(element)
         if _is_outlook_rule(element) and is_original_header(_lines(element)):
             return self._cut(element)
-        if tag in _BLOCKS and self._reads > 0:
+        return tag in _BLOCKS and self._introduces(element)
+
+    def _own(self, element: Element) -> str:
+        """Its words if they are few; of the first elements only, and read once."""
+        if element not in self._words and self._reads > 0:
             self._reads -= 1
-            return self._introduces(element)
-        return False
+            self._words[element] = _own(element)
+        return self._words.get(element, "")
 
     def _introduces(self, element: Element) -> bool:
         """By its words: a separator or the fields of the original, and then all that follows is quoted."""
-        said = _own(element)
+        said = self._own(element)
         if said and words.SEPARATOR.fullmatch(said):
             return self._cut(element)
-        first = _first_words(element)
+        first = _first_words(element) if self._reads > 0 else ""
         if not first or not words.HEADER_FROM.fullmatch(first):
             return False
         if self._forward_subject or not is_original_header(_lines(element) + _following(element)):
@@ -183,14 +195,14 @@ def _before(quote: Element) -> tuple[str, list[Element]]:
             break
         words_before.insert(0, here.tail or "")
         if here.tag not in ("br", "a") and isinstance(here.tag, str):
-            said = "".join(here.itertext())[:_MAX_WORDS]
+            said = _said(here)
             if said.strip() and not "".join(words_before).strip():
                 return _squeezed(said), [here]
             if "".join(words_before).strip() and here.tag in ("div", "p", "blockquote", "table", "ul", "ol"):
                 break
             words_before.insert(0, said)
         elif here.tag == "a":
-            words_before.insert(0, "".join(here.itertext())[:_MAX_WORDS])
+            words_before.insert(0, _said(here))
         elif "".join(words_before).strip():
             break
         elements.append(here)
@@ -210,8 +222,22 @@ def _own(element: Element) -> str:
     """The words of an element without blocks in it, "" when they are many."""
     if len(element) > 6:
         return ""
-    text = "".join(element.itertext())[: _MAX_WORDS + 1]
+    text = _said(element, 201)
     return _squeezed(text) if len(text) <= 200 else ""
+
+
+def _said(element: Element, limit: int = _MAX_WORDS) -> str:
+    """The words of an element and of all in it, up to a limit."""
+    pieces: list[str] = []
+    size = 0
+    for event, one in islice(events(element), _MAX_EVENTS):
+        piece = one.text if event == "start" else one.tail if one is not element else None
+        if piece:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= limit:
+                break
+    return "".join(pieces)[:limit]
 
 
 def _first_words(element: Element) -> str:
@@ -221,7 +247,7 @@ def _first_words(element: Element) -> str:
         first = element[0]
         if first.tag not in ("b", "strong", "span", "font") or not isinstance(first.tag, str):
             return ""
-        text = "".join(first.itertext())[:100].strip() + (first.tail or "")[:100]
+        text = _said(first, 100).strip() + (first.tail or "")[:100]
     return text[:120].strip() if ":" in text[:120] or "：" in text[:120] else ""
 
 
@@ -229,15 +255,13 @@ def _lines(element: Element) -> list[str]:
     """Its words, a line for each break."""
     out = [""]
     size = 0
-    for one in element.iter():
-        if one.tag in ("br", "p", "div", "tr"):
+    for event, one in islice(events(element), _MAX_EVENTS):
+        if event == "start" and one.tag in ("br", "p", "div", "tr"):
             out.append("")
-        if isinstance(one.tag, str) and one.text:
-            out[-1] += one.text
-            size += len(one.text)
-        if one is not element and one.tail:
-            out[-1] += one.tail
-            size += len(one.tail)
+        piece = one.text if event == "start" else one.tail if one is not element else None
+        if piece:
+            out[-1] += piece
+            size += len(piece)
         if size > 4 * _MAX_WORDS or len(out) > 40:
             break
     return [said for line in out if (said := _squeezed(line[:_MAX_WORDS]))]
@@ -255,6 +279,6 @@ def _following(element: Element) -> list[str]:
         elif element.tag in ("p", "div", "tr"):
             out += _lines(element)[:10]
         elif isinstance(element.tag, str):
-            out[-1] += "".join(element.itertext())[:_MAX_WORDS]
+            out[-1] += _said(element)
         out[-1] += _squeezed((element.tail or "")[:_MAX_WORDS]) if out else ""
     return [line for line in out if line]

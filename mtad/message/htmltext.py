@@ -88,7 +88,7 @@ class _Page:
 
     def start(self, element: Element) -> None:
         name = element.tag
-        if not isinstance(name, str) or self._silent or name in _SILENT:
+        if self._silent or name in _SILENT:
             self._silent += 1
             return
         if name == "br":
@@ -121,11 +121,13 @@ class _Page:
                 self._numbers[-1] += 1
 
     def end(self, element: Element) -> None:
+        """Of a comment too: text may stand behind it."""
         name = element.tag
-        if self._silent:
-            self._silent -= 1
-        else:
-            self._closed(str(name), element)
+        if isinstance(name, str):
+            if self._silent:
+                self._silent -= 1
+            else:
+                self._closed(name, element)
         if element.tail and not self._silent:
             self._words(element.tail)
 

@@ -41,8 +41,8 @@ def tree_of(html: str) -> Tree | None:
 
 
 def events(root: Element) -> Iterator[tuple[str, Element]]:
-    """("start" or "end", element), in the order of the text."""
-    return iter(etree.iterwalk(root, events=("start", "end")))
+    """("start", "end" or "comment", element), in the order of the text."""
+    return iter(etree.iterwalk(root, events=("start", "end", "comment")))
 
 
 def written(element: Element) -> str:

@@ -223,17 +223,17 @@ class _Bodies:
     def texts(self) -> tuple[str, str | None, bool]:
         """(body-plain, body-html, whether the first was wholly made of the second).
 
-        Html that no plain text stands beside as the other choice takes part in the plain body: else a message in html
-        with a mailing list's footer below it would be the footer alone.
+        Html before which no plain text stands takes part in the plain body, unless the plain choice beside it is to
+        come: else a message in html with a mailing list's footer below it would be the footer alone.
         """
-        answered = {one.choice for one in self.main if one.kind == "plain" and one.choice}
+        answered = {one.choice for one in self.main if one.kind == "plain" and one.choice and one.text.strip()}
         shown: list[str] = []
-        made = False
-        plain_there = any(one.kind == "plain" and one.text.strip() for one in self.main)
+        plain_there = made = False
         for one in self.main:
             if one.kind == "plain":
                 shown.append(one.text)
-            elif one.choice not in answered or not plain_there:
+                plain_there = plain_there or bool(one.text.strip())
+            elif not plain_there and one.choice not in answered:
                 shown.append(html_to_text(one.text))
                 made = True
         htmls = [one.text for one in self.main if one.kind == "html"]

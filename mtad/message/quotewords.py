@@ -34,7 +34,9 @@ _SURE = rf"(?=.*(?:{_TIME}|{_DATE}|\S@\S))"
 
 OPENED = re.compile(rf"{_SURE}(?:{_OPENERS})\b.{{3,350}}?(?:{_VERBS}).{{0,100}}{_END}", re.IGNORECASE)
 NAMED = re.compile(
-    rf"(?=.*(?:{_TIME}|{_DATE}))[^\d:：]{{1,150}}(?:<[^<>]{{3,150}}>)?\)?[ ,]*(?:{_VERBS})\b.{{3,150}}{_END}",
+    rf"[^:：]{{1,150}}<[^<>\s]{{1,150}}@[^<>\s]{{1,150}}>\s*(?:{_VERBS}){_END}"
+    rf"|(?=.*(?:{_TIME}|{_DATE}))[^\d:：]{{1,150}}(?:<[^<>]{{3,150}}>)?\)?[ ,]*"
+    rf"(?:{_VERBS})\b.{{3,150}}{_END}",
     re.IGNORECASE,
 )
 # "5 Jan 2026, 10:00", "2026年1月5日(月) 10:00", "pon., 5 sty 2026 o 10:00": then a verb, or an address and no more.
@@ -88,7 +90,7 @@ FORWARD_SUBJECT = re.compile(
 )
 UNDERLINE = re.compile(r"\s*_{20,}\s*")
 
-_FROM = _any(
+FROM_NAMES = _any(
     "From", "Von", "De", "Da", "Van", "Od", "От", "От кого", "差出人", "送信者", "Expéditeur", "Från", "Fra",
     "发件人", "寄件者", "보낸 사람", "Nadawca", "Remitente", "Mittente",
 )  # fmt: skip
@@ -101,7 +103,7 @@ _FIELDS = _any(
     "Skickat", "Till", "Ämne", "Sendt", "Til", "Emne", "发送时间", "收件人", "主题", "보낸 날짜", "받는 사람",
     "제목", "Odesláno", "Komu", "Předmět",
 )  # fmt: skip
-HEADER_FROM = re.compile(rf"[\s*]*(?:{_FROM})\s?\*?\s*[:：]\s*\*?\s*(?:\S.*)?", re.IGNORECASE)
+HEADER_FROM = re.compile(rf"[\s*]*(?:{FROM_NAMES})\s?\*?\s*[:：]\s*\*?\s*(?:\S.*)?", re.IGNORECASE)
 HEADER_FIELD = re.compile(rf"[\s*]*({_FIELDS})\s?\*?\s*[:：]\s*\*?.*", re.IGNORECASE)
 
 # The last line of a message written on the way. "Enviado desde mi iPhone", and the words of the program's makers.
