@@ -27,9 +27,7 @@ Drop = Callable[[int], Awaitable[object]]  # all mail of a domain that waits, by
 
 
 class Stubs:
-    """sources: the addresses mail leaves from, [] where the system chooses. drop: see Drop; None: it cannot be done, and
-    so is not offered.
-    """
+    """sources: the addresses mail leaves from, [] where the system chooses. drop: see Drop; None: not offered."""
 
     def __init__(self, sources: Sequence[str] = (), drop: Drop | None = None) -> None:
         self._sources, self._drop = tuple(dict.fromkeys(sources)), drop

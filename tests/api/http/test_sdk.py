@@ -4,13 +4,12 @@ import asyncio
 
 import pytest
 
-
 from mtad.api.http.stubs import Stubs
 from tests.api.http.house import DOMAIN, KEY, open_house, serve
 
 pytest.importorskip("mailgun.client")
 
-from mailgun.client import AsyncClient, Client  # noqa: E402
+from mailgun.client import AsyncClient, Client
 
 DATA = {
     "from": f"Ann <ann@{DOMAIN}>",
