@@ -219,6 +219,7 @@ class House:
             idle_s=config.delivery.idle_s,
             unwell=self.health.unwell,
             limit_source=self.warm_ups.gate,
+            source_room=self.warm_ups.room,
             sent=self.warm_ups.sent,
         )
         self._build_submit()

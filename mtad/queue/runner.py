@@ -107,6 +107,7 @@ class Runner:
         idle_s: float,
         unwell: Callable[[], str | None],
         limit_source: Callable[[str, float], Waiting | None],
+        source_room: Callable[[str, float], int | None],
         sent: Callable[[str, int], None],
     ) -> None:
         self._database, self._outgoing, self.book, self._wake = database, outgoing, book, wake
@@ -114,6 +115,7 @@ class Runner:
         self._composer, self._suppressing = composer, suppressing
         self._memory, self._clock, self._config = memory, clock, config
         self._idle_s, self.unwell, self._limit_source, self._sent = idle_s, unwell, limit_source, sent
+        self._source_room = source_room
         self.quotas = Quotas(database, clock)
         self._held: dict[int, Held] = {}
         self.count = 0  # jobs in memory, all sites
@@ -573,6 +575,10 @@ class Runner:
         if self.why_paused:
             return Waiting(WaitReason.PAUSED, None, self.why_paused)
         return self._limit_source(source, self._clock.now()) if source else None
+
+    def room(self, source: str, most: int) -> int:
+        room = self._source_room(source, self._clock.now()) if source else None
+        return most if room is None else min(most, room)
 
     def count_sent(self, source: str, recipients: int) -> None:
         if source:

@@ -17,7 +17,7 @@ from mtad.mail.address import is_url, key_of, without_password
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
 from mtad.mail.metric import HOUR_S, Metric
-from mtad.mail.reply import Deferred, Delivered, Dialogue, Failed, Hop, Reply
+from mtad.mail.reply import Deferred, Delivered, Dialogue, Failed, Hop, Phase, Reply
 from mtad.mail.suppression import Suppressed, Why
 from mtad.queue.schedule import Done, GiveUp, RetryIn, RetryPlan, next_step
 from mtad.queue.shaping import Action
@@ -160,7 +160,7 @@ class Settler:
     def _fail(self, job: Job, outcome: Deferred | Failed, verdict: Verdict, step: GiveUp) -> None:
         recipient, reply = job.recipient, step.reply
         status = _status(recipient, reply, outcome.hop, outcome.took_s)
-        if step.last is not reply:
+        if step.last is not reply and outcome.phase is not Phase.LOCAL:
             status["last-reply"] = str(step.last)[:1000]
         detail = {
             "severity": "permanent",

@@ -352,10 +352,19 @@ class WarmUp:
             return Waiting(WaitReason.WARM_UP, until, f"{day}: the {per_hour} messages of this hour are sent")
         return None
 
-    def take(self, now: float, messages: int = 1) -> None:
+    def room(self, now: float) -> int | None:
+        """Messages that may leave now; None: any number."""
         self._turn_to(now)
-        self._sent_today += messages
-        self._sent_this_hour += messages
+        allowed, per_hour = self._curve.allowed(self._day), self._curve.allowed_per_hour(self._day)
+        if allowed is None or per_hour is None:
+            return None
+        return max(0, min(allowed - self._sent_today, per_hour - self._sent_this_hour))
+
+    def take(self, now: float, messages: int = 1) -> None:
+        """messages: below 0 for some that did not leave after all."""
+        self._turn_to(now)
+        self._sent_today = max(0, self._sent_today + messages)
+        self._sent_this_hour = max(0, self._sent_this_hour + messages)
 
     def is_over(self, now: float) -> bool:
         return self._curve.allowed(max(self._day, int((now - self._started_at) // DAY_S))) is None

@@ -35,6 +35,11 @@ class WarmUps:
         warm_up = self._warm_ups.get(source)
         return warm_up.gate(now) if warm_up is not None else None
 
+    def room(self, source: str, now: float) -> int | None:
+        """Recipients that may leave from there now; None: any number."""
+        warm_up = self._warm_ups.get(source)
+        return warm_up.room(now) if warm_up is not None else None
+
     def sent(self, source: str, recipients: int) -> None:
         warm_up = self._warm_ups.get(source)
         if warm_up is not None:

@@ -75,7 +75,11 @@ class Office(Protocol):
         """The job is settled and no longer in memory."""
 
     def retry_at(self, site: Site, at: float) -> None: ...
-    def count_sent(self, source: str, recipients: int) -> None: ...
+    def room(self, source: str, most: int) -> int:
+        """How many recipients may leave from `source` now, at most `most`."""
+
+    def count_sent(self, source: str, recipients: int) -> None:
+        """So many leave from there; below 0: so many did not after all."""
 
 
 class Worker:
@@ -108,7 +112,7 @@ class Worker:
                     continue
                 if not await self._gates():
                     return
-                most = self._site.profile.max_recipients
+                most = self._office.room(self._source, self._site.profile.max_recipients)
                 jobs = self._site.pop(most, self._office.served_by(self._site, self._source))
                 self._jobs = self._office.begin(self._site, jobs)
                 if not self._jobs:
@@ -116,7 +120,8 @@ class Worker:
                         return
                 else:
                     self._pace.take(self._clock.now())
-                    if not await self._serve():
+                    self._office.count_sent(self._source, len(self._jobs))
+                    if not await self._served():
                         return
         finally:
             for job in self._jobs:  # cancelled in the middle: what the peer took we cannot know
@@ -151,6 +156,17 @@ class Worker:
             await self._clock.sleep(max(0.01, why.until - now))
             if self._office.stopping or not self._site.ready:
                 return not self._office.stopping
+
+    async def _served(self) -> bool:
+        """Like _serve. An error of ours, or of the store, is a failed attempt: nothing has been sent yet."""
+        try:
+            return await self._serve()
+        except Exception:  # one bad message must not end the worker, and so the queue, again after each restart
+            log.exception("attempt-crashed", msg=queue_id(self._jobs[0].held.message.id) if self._jobs else None)
+            self._close()
+            self._not_sent()
+            self._settle([Deferred(_INTERNAL, None, Phase.LOCAL)] * len(self._jobs))
+            return True
 
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""
@@ -226,6 +242,7 @@ class Worker:
             return False
         if isinstance(opened, Deferred) and not requires_tls:
             self._pace.on_connect_failed(now, str(opened.reply))
+        self._not_sent()
         self._settle([opened] * len(self._jobs))
         return self._pace.connect_gate(now, 0) is None
 
@@ -233,11 +250,16 @@ class Worker:
         found = await self._office.suppressed(job)
         if found is not None:
             self._jobs.remove(job)
+            self._office.count_sent(self._source, -1)
             self._settler.suppressed(job, found)
             self._office.released(self._site, job)
 
+    def _not_sent(self) -> None:
+        self._office.count_sent(self._source, -len(self._jobs))
+
     def _put_back(self) -> None:
         self._office.not_begun(self._jobs)
+        self._not_sent()
         for job in reversed(self._jobs):
             self._site.push(job, front=True)
         self._jobs = []
@@ -256,7 +278,6 @@ class Worker:
                     self._office.retry_at(self._site, due_at)
                 self._office.learnt(self._site, self._pace, job, outcome, verdict, action)
             self._office.released(self._site, job)
-        self._office.count_sent(self._source, len(jobs))
 
     def _close(self) -> None:
         if self._session is not None:

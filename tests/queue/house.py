@@ -377,6 +377,7 @@ async def _house(
             idle_s=idle_s,
             unwell=lambda: house.trouble,
             limit_source=lambda source, now: ours.gates.get(source) or warm_ups.gate(source, now),
+            source_room=warm_ups.room,
             sent=warm_ups.sent,
         )
         facts = writer.lane(journal.add)

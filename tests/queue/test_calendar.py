@@ -1,5 +1,6 @@
 """Hours, days and a month of the queue on a clock that tests move: each of these takes well under a second."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -105,3 +106,33 @@ async def test_only_the_hours_share_of_a_day_of_warm_up_leaves_in_an_hour(tmp_pa
         await house.go_on(DAY + 60, 600.0)
         hours = Counter(int((at - began) // HOUR) for at, tx in world.sent for _ in tx.recipients)
         assert hours == {0: 2, 1: 2, 2: 2, 3: 2, 24: 4}
+
+
+@pytest.mark.parametrize(("connections", "recipients"), [(1, 50), (5, 1), (5, 50)])
+async def test_many_connections_and_many_recipients_at_once_send_no_more_than_a_warm_up_allows(
+    tmp_path, clock, world, connections, recipients
+):
+    limits = f"max_rate = 0\nmax_connections = {connections}\nmax_recipients = {recipients}\n"
+    shaping = load_shaping(f"[default]\n{limits}[warmup]\nhour_share = 0.25\nper_day = [8]", "shaping.toml")
+    async with open_house(tmp_path, clock, world, shaping=shaping, ours=Ours(pools={1: (NEW,)})) as house:
+        began, world.hold = clock.now(), asyncio.Event()
+        await house.send(*[f"r{n}@b.example" for n in range(6)])
+        await house.send(*[f"r{n}@d.example" for n in range(6)])
+        await house.rest()
+        assert len(world.recipients()) == 2
+        world.hold.set()
+        await house.go_on(DAY + 60, 600.0)
+        hours = Counter(int((at - began) // HOUR) for at, tx in world.sent for _ in tx.recipients)
+        assert hours == {0: 2, 1: 2, 2: 2, 3: 2, 24: 4}
+
+
+async def test_what_could_not_be_sent_takes_nothing_of_a_warm_up(tmp_path, clock, world):
+    world.dead.add("dead.example")
+    shaping = load_shaping("[default]\nmax_rate = 0\n[warmup]\nhour_share = 1\nper_day = [8]", "shaping.toml")
+    async with open_house(tmp_path, clock, world, shaping=shaping, ours=Ours(pools={1: (NEW,)})) as house:
+        for n in range(12):
+            await house.send(f"r{n}@dead.example")
+        await house.go_on(600)
+        await house.send("bob@b.example")
+        await house.rest()
+        assert world.recipients() == ["bob@b.example"]

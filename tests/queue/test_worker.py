@@ -1,4 +1,5 @@
 import asyncio
+import sqlite3
 
 import pytest
 
@@ -166,3 +167,60 @@ async def test_an_attempt_cut_short_at_the_end_is_one_of_unknown_outcome(tmp_pat
         [row] = await house.rows(number)
         assert (row.state, row.attempts, row.unknown) == (State.WAITING, 1, 1)
         assert [e.type for e in await house.events(number)] == [EventType.ACCEPTED, EventType.INTERRUPTED]
+
+
+async def crash_alone(house, world, number):
+    """The queue goes on, and the message is tried again later without a doubt about a duplicate."""
+    await house.rest()
+    await house.send("eve@d.example")
+    await house.rest()
+    assert "eve@d.example" in world.recipients()
+    [row] = await house.rows(number)
+    assert (row.state, row.attempts, row.unknown) == (State.WAITING, 1, 0)
+    assert "An error inside mtad stopped the attempt" in row.last_reply
+    assert house.runner.count == 0
+
+
+async def test_a_message_that_cannot_be_composed_for_a_bug_of_ours_ends_nothing_but_its_attempt(
+    house, world, monkeypatch
+):
+    def crashes(job, content):
+        if job.recipient.address == "bob@b.example":
+            raise KeyError("a bug")
+        return (content,)
+
+    monkeypatch.setattr(house.runner._composer, "chunks", crashes)
+    await crash_alone(house, world, await house.send("bob@b.example"))
+
+
+async def test_bytes_that_cannot_be_read_end_nothing_but_the_attempt(house, world, monkeypatch):
+    def fails(connection, message):
+        raise OSError(5, "Input/output error")
+
+    house.memory.limit = 0  # so they are read when their turn comes
+    with monkeypatch.context() as patch:
+        patch.setattr(house.runner._outgoing, "content", fails)
+        number = await house.send("bob@b.example")
+        await house.rest()
+    await crash_alone(house, world, number)
+
+
+async def test_a_connection_that_fails_for_a_bug_of_ours_ends_nothing_but_the_attempt(house, world, monkeypatch):
+    opens = world.open
+
+    async def crashes(route, *more):
+        if route.domain == "b.example":
+            raise RuntimeError("a bug")
+        return await opens(route, *more)
+
+    monkeypatch.setattr(world, "open", crashes)
+    await crash_alone(house, world, await house.send("bob@b.example"))
+
+
+async def test_a_suppression_that_cannot_be_read_ends_nothing_but_the_attempt(house, world, monkeypatch):
+    async def fails(*_):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(house.runner._suppressing, "maybe", lambda domain_id, address: "bob" in address)
+    monkeypatch.setattr(house.runner._suppressing, "find", fails)
+    await crash_alone(house, world, await house.send("bob@b.example"))
