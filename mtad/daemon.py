@@ -137,7 +137,8 @@ class _Life:
         log.info("stopped", accepted=house.submit.accepted, delivered=house.settler.tally.delivered)
 
     def _poster(self) -> AbstractAsyncContextManager[Poster]:
-        return open_poster(self.house.webhook_config(), self.clock, system_lookup)
+        names = self.house.names if self.config.dns.nameservers else system_lookup
+        return open_poster(self.house.webhook_config(), self.clock, names)
 
     async def _open_doors(self, on_ready: Callable[[Ready], Awaitable[None]], http: tuple[str, ...]) -> None:
         config, listeners = self.config, self.house.listeners
@@ -197,26 +198,31 @@ class _Life:
 
     async def _retain(self) -> None:
         """Delete what nobody must keep any more, a few rows at a time."""
-        write = self.database.writer.write
         while True:
             await self.clock.sleep(RETENTION_EVERY_S)
             if self.house.health.unwell() is not None:
                 continue
-            now, store = self.clock.now(), self.config.store
-            before = now - store.events_keep_s
-            for job in (
-                partial(upkeep.expire_rejections, before=before),
-                partial(upkeep.expire_messages, before=before),
-                partial(tracked.expire_firsts, before=before),
-                partial(stored.expire, outgoing=self.house.outgoing, before=now - self.config.inbound.stored_keep_s),
-                partial(upkeep.expire_captured, before=now - store.captured_keep_s),
-                partial(counters.expire_counters, before=now - store.counters_keep_s),
-                partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
-            ):
-                while await write(job) >= upkeep.BATCH:
-                    await self.clock.sleep(0.05)
-            self.house.spool.unlink(await write(self.house.spool.sweep))
-            await self.house.warm_ups.save()
+            try:
+                await self._forget()
+            except sqlite3.Error as error:
+                log.warning("retention-failed", cause=error)
+
+    async def _forget(self) -> None:
+        house, store, now = self.house, self.config.store, self.clock.now()
+        write, before = self.database.writer.write, now - store.events_keep_s
+        for job in (
+            partial(upkeep.expire_rejections, before=before),
+            partial(upkeep.expire_messages, before=before),
+            partial(tracked.expire_firsts, before=before),
+            partial(stored.expire, outgoing=house.outgoing, before=now - self.config.inbound.stored_keep_s),
+            partial(upkeep.expire_captured, before=now - store.captured_keep_s),
+            partial(counters.expire_counters, before=now - store.counters_keep_s),
+            partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
+        ):
+            while await write(job) >= upkeep.BATCH:
+                await self.clock.sleep(0.05)
+        house.spool.unlink(await write(house.spool.sweep))
+        await house.warm_ups.save()
 
     # --- HTTP ---
 

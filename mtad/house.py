@@ -10,6 +10,7 @@ import random
 import secrets
 import socket
 import sqlite3
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from importlib import resources
 from pathlib import Path
@@ -324,6 +325,12 @@ class House:
         self.operations.posting = self.sender
         self.web.poster = poster
         self.database.writer.on_commit = self._committed
+
+    async def names(self, name: str) -> Sequence[str]:
+        """The addresses of a receiver, by the configured name servers."""
+        if name == "localhost":
+            return ("127.0.0.1", "::1")
+        return (await self.resolver.addresses(name, ipv6=self.config.delivery.ipv6)).records
 
     def webhook_config(self) -> Posting:
         config = self.config.webhooks
