@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import dns.rdatatype
-
 from mtad.api.http.credentials import Credentials
 from mtad.api.http.dkim import Dkim
 from mtad.api.http.domains import Domains
@@ -15,20 +13,14 @@ from mtad.api.http.webhooks import Webhooks
 from mtad.api.operations import Operations
 from mtad.clock import Clock, SystemClock
 from mtad.config import DnsConfig
+from mtad.delivery.dns import DnsResolver
 from mtad.storage import accounts
 from mtad.webhooks.poster import Answer
 from tests.api.http.house import Client, House, open_house, serve
 from tests.dnsserver import DnsServer
-from tests.inbound import zones
 
 HOST = "mail.example.net"  # our name
 WEB = "links.example.net"  # where links lead
-
-
-class Resolver(zones.Resolver):
-    async def cname(self, name):
-        targets = lambda records: [one.target.to_text(omit_final_dot=True) for one in records]  # noqa: E731
-        return await self._look_up(name, dns.rdatatype.CNAME, targets)
 
 
 class Posting:
@@ -79,7 +71,7 @@ async def open_account(folder: Path, clock: Clock | None = None, **more) -> Asyn
             changed=house.tenants.load,
             hostname=HOST,
         )
-        operations.names = lambda: Resolver(DnsConfig(nameservers=(server.address,), timeout_s=1.0), clock)
+        operations.names = lambda: DnsResolver(DnsConfig(nameservers=(server.address,), timeout_s=1.0), clock)
         operations.web_host = lambda: WEB
         operations.posting = posting = Posting()
         chapters = [

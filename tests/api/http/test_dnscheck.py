@@ -9,8 +9,9 @@ from mtad.api.http import dnscheck
 from mtad.api.http.dnscheck import Valid, check_cname, check_dkim, check_mx, check_spf, in_time
 from mtad.clock import SystemClock
 from mtad.config import DnsConfig
+from mtad.delivery.dns import DnsResolver
 from mtad.message.dkim import public_record
-from tests.api.http.account import HOST, Resolver
+from tests.api.http.account import HOST
 from tests.dnsserver import DnsServer
 from tests.inbound.zones import ED_KEY, ED_RECORD, NOW, RSA_RECORD, quoted
 
@@ -27,7 +28,7 @@ async def dns():
 
 @pytest.fixture
 async def names(dns):
-    return Resolver(DnsConfig(nameservers=(dns.address,), timeout_s=0.5), SystemClock())
+    return DnsResolver(DnsConfig(nameservers=(dns.address,), timeout_s=0.5), SystemClock())
 
 
 def nest(dns, depth):
@@ -126,7 +127,7 @@ async def test_a_record_in_many_strings_is_one(dns, names):
     dns.add(KEY, "TXT", " ".join(f'"{RSA_RECORD[at : at + 20]}"' for at in range(0, len(RSA_RECORD), 20)))
     assert (await check_dkim(names, KEY, RSA_RECORD)).valid is Valid.VALID
     dns.add(KEY, "TXT", quoted(public_record(ED_KEY)))
-    resolver = Resolver(DnsConfig(nameservers=(dns.address,)), SystemClock())
+    resolver = DnsResolver(DnsConfig(nameservers=(dns.address,)), SystemClock())
     assert (await check_dkim(resolver, KEY, ED_RECORD)).valid is Valid.VALID
 
 
