@@ -90,16 +90,21 @@ class _Work:
         return self._changed
 
     def _forwarded(self, elements: list[Element]) -> bool:
+        """The first mark decides: a forward within what is quoted is the other's."""
         for element in elements:
-            name, key = element.get("class") or "", element.get("id") or ""
+            name, key, tag = element.get("class") or "", element.get("id") or "", element.tag
             if "moz-forward-container" in name or key == "isForwardContent":
                 return True
-            if self._forward_subject and (_FROM_HERE.fullmatch(key) or _is_outlook_rule(element)):
-                return True
-            if "gmail_attr" in name or "gmail_quote" in name or element.tag == "blockquote":
-                if any(words.FORWARD.fullmatch(line) for line in _lines(element)[:3]):
+            if _FROM_HERE.fullmatch(key) or (_is_outlook_rule(element) and is_original_header(_lines(element))):
+                return self._forward_subject
+            if "gmail_attr" in name or "gmail_quote" in name or tag == "blockquote":
+                if any(words.FORWARD.fullmatch(line) for line in _lines(element)[:1]):
                     return True
-            elif element.tag in _BLOCKS and (said := self._own(element)) and words.FORWARD.fullmatch(said):
+                if tag != "blockquote" or _cites(element, name):
+                    return False
+            elif name and _QUOTE_CLASSES.search(name):
+                return False
+            elif tag in _BLOCKS and (said := self._own(element)) and words.FORWARD.fullmatch(said):
                 return True
         return False
 

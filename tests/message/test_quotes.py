@@ -157,6 +157,17 @@ def test_what_a_forward_holds_is_kept_also_where_only_the_subject_tells() -> Non
     assert split_text(text, "RE: x").text == "See below."
 
 
+@pytest.mark.parametrize("forward", ["---------- Forwarded message ---------", "Begin forwarded message:"])
+def test_an_answer_to_a_forward_is_an_answer(forward: str) -> None:
+    quote = '<blockquote type="cite" class="gmail_quote">'
+    introduction = '<div class="gmail_attr">On 5 Jan 2026 10:12, Bob wrote:</div>'
+    inner = f'<div class="gmail_quote"><div class="gmail_attr">{forward}</div>old</div>'
+    html = f'<div>New</div><div class="gmail_quote">{introduction}{quote}FYI {inner}</blockquote></div>'
+    assert html_to_text(split_html(html)) == "New\n"
+    text = f"New\n\nOn 5 Jan 2026 10:12, Bob wrote:\n\n> FYI\n> {forward}\n> old\n"
+    assert split_text(text).text == "New"
+
+
 def test_html_without_quotation_is_not_touched() -> None:
     html = "<P class=a>Unquoted attributes & entities &nbsp; <br/>stay<p>as they are"
     assert split_html(html) is html
