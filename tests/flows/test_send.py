@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -76,3 +77,13 @@ def test_the_command_sends_through_the_daemon_without_a_key_at_hand(daemon, tmp_
     assert done.stdout.endswith("Queued. Thank you.\n")
     wait_until(lambda: len(captured(daemon)) == 1)
     assert mtad(daemon, "send", *words, "--tag", "x" * 200).stderr == "mtad: o:tag is longer than 128 characters\n"
+
+
+def test_queued_mail_of_a_domain_can_be_dropped(daemon):
+    about = daemon.ready
+    assert post(daemon, **{"o:deliverytime": str(int(time.time()) + 3600)}).status_code == 200
+    found = requests.delete(
+        f"{about['http']}/v3/{about['domain']}/envelopes", auth=("api", about["api_key"]), timeout=10
+    )
+    assert found.json() == {"message": "done"}
+    assert json.loads(mtad(daemon, "queue", "list", "--json").stdout)["waiting"] == 0
