@@ -78,7 +78,8 @@ INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
 class Event:
     """A row of the journal with what its message and recipient rows add. detail: this event's own JSON members.
 
-    options: what the sender asked for, None: nothing. personal: of a recipient who got his own copy.
+    options: what the sender asked for, None: nothing. personal: of a recipient who got his own copy. everybody: all
+    recipients of the message, where that is told and they are more than one.
     """
 
     id: int
@@ -93,3 +94,4 @@ class Event:
     detail: dict[str, Any]
     options: Options | None = None
     personal: dict[str, Any] = field(default_factory=dict)
+    everybody: tuple[str, ...] = ()

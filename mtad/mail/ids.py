@@ -20,6 +20,11 @@ class IdSource:
     def __init__(self, now: Callable[[], float], node: int = 0, floor: int = 0) -> None:
         self._now, self._node, self._last = now, node << _NODE_SHIFT, floor
 
+    @property
+    def last(self) -> int:
+        """The largest one given so far, or the floor."""
+        return self._last
+
     def next(self) -> int:
         return self.take(1)
 

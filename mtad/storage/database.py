@@ -81,8 +81,8 @@ class Writer:
     """The one connection that writes. `run()` must be running for anything to be committed.
 
     horizon: no row with an id up to here will be committed any more; those there are can be read. It holds if whoever
-    takes an id hands its row to a lane or `write` in the same turn of the loop: what has an id up to `newest` then is
-    in the next transaction, or was before. A fact that must be tried again stops it until the store has it.
+    takes an id hands its row to a lane or `write` in the same turn of the loop: when a transaction begins, every id
+    given out so far is in it, or was in one before. A fact that must be tried again stops it until the store has it.
     """
 
     LINGER_S = 0.005  # how long patient intents wait for company
@@ -99,7 +99,7 @@ class Writer:
         self.failure: str | None = None  # why the store is unhealthy, None when it is well
         self.busy_s = 0.0  # of all commits together
         self.on_commit: Callable[[], None] = _nothing
-        self.newest: Callable[[], int] = _zero  # the largest id given out so far
+        self._newest: Callable[[], int] = _zero
         self.horizon = 0
 
     def lane(
@@ -122,6 +122,10 @@ class Writer:
             self._wake.set()
         elif self._timer is None and not self._wake.is_set():
             self._timer = self.loop.call_later(self.LINGER_S, self._wake.set)
+
+    def follow(self, newest: Callable[[], int]) -> None:
+        """newest: the largest id given out so far. To be called before the first one is."""
+        self._newest, self.horizon = newest, newest()
 
     @property
     def backlog(self) -> int:
@@ -148,7 +152,7 @@ class Writer:
         self._wake.set()
 
     async def _round(self) -> None:
-        newest = self.newest()
+        newest = self._newest()
         lanes = []
         for lane in self._lanes:
             if lane.items:

@@ -18,10 +18,12 @@ from mtad.storage.record import EventRow
 
 _SELECT = """
     SELECT e.id, e.type, ifnull(d.name, ''), e.message_id, ifnull(r.address, ''), ifnull(m.reverse_path, ''),
-           ifnull(m.size, 0), m.about, e.detail, m.options, r.personal
+           ifnull(m.size, 0), m.about, e.detail, m.options, r.personal, ifnull(m.recipients, 1), e.message_id
     FROM events AS e LEFT JOIN domains AS d ON d.id = e.domain_id
     LEFT JOIN messages AS m ON m.id = e.message_id LEFT JOIN recipients AS r ON r.id = e.recipient_id
 """
+# Told with all recipients of their message, as far as these go; a copy made for one is told with him alone.
+_TO_ALL, MAX_EVERYBODY = (EventType.ACCEPTED, EventType.STORED), 100
 _PUBLIC = "e.type NOT IN (" + ",".join(str(int(t)) for t in sorted(INTERNAL)) + ")"
 
 
@@ -34,7 +36,7 @@ class EventFilter:
     types: tuple[EventType, ...] = ()
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def _event(row: tuple[Any, ...], everybody: tuple[str, ...] = ()) -> Event:
     detail = orjson.loads(row[8]) if row[8] else {}
     return Event(
         id=row[0],
@@ -49,6 +51,7 @@ def _event(row: tuple[Any, ...]) -> Event:
         detail=detail,
         options=options_from_json(row[9]) if row[9] else None,
         personal=orjson.loads(row[10]) if row[10] else {},
+        everybody=everybody,
     )
 
 
@@ -84,10 +87,26 @@ def after(connection: sqlite3.Connection, wanted: EventFilter, last: int, limit:
 
 
 def by_ids(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Event]:
-    """Those of them that are still there."""
+    """Those of them that are still there, with `everybody`."""
     wanted = orjson.dumps(list(ids)).decode()
-    rows = connection.execute(f"{_SELECT} WHERE e.id IN (SELECT value FROM json_each(?))", (wanted,))
-    return {row[0]: _event(row) for row in rows}
+    rows = connection.execute(f"{_SELECT} WHERE e.id IN (SELECT value FROM json_each(?))", (wanted,)).fetchall()
+    shared = {row[12] for row in rows if row[1] in _TO_ALL and row[11] > 1 and row[10] is None}
+    everybody = {message: _everybody(connection, message) for message in shared}
+    return {row[0]: _event(row, everybody.get(row[12], ()) if row[1] in _TO_ALL else ()) for row in rows}
+
+
+def _everybody(connection: sqlite3.Connection, message: int) -> tuple[str, ...]:
+    rows = connection.execute(
+        "SELECT address FROM recipients WHERE message_id = ?1 AND id > ?1 AND id <= ?1 + 32767 ORDER BY id LIMIT ?2",
+        (message, MAX_EVERYBODY),
+    )
+    return tuple(address for (address,) in rows)
+
+
+def newest(connection: sqlite3.Connection, horizon: int) -> int:
+    """The last event with an id up to `horizon`; 0: there is none."""
+    [number] = connection.execute("SELECT max(id) FROM events WHERE id <= ?", (horizon,)).fetchone()
+    return int(number or 0)
 
 
 def newest_id(connection: sqlite3.Connection) -> int:
