@@ -23,8 +23,8 @@ _AS_STORED = ("storage", "routes", "mailing-list")
 _VARIABLE = re.compile(r"%recipient\.([^%\s]{1,200})%")
 
 
-def event_json(event: Event) -> dict[str, Any]:
-    """Ready for any JSON writer."""
+def event_json(event: Event, base_url: str = "") -> dict[str, Any]:
+    """Ready for any JSON writer. base_url: of the HTTP API, for links to what was stored; "" leaves them out."""
     about, detail = event.about, event.detail
     made: dict[str, Any] = {
         "event": event.type.word,
@@ -62,7 +62,17 @@ def event_json(event: Event) -> dict[str, Any]:
         value = detail.get(name) or about.get(name)
         if value:
             made[name] = value
+    if base_url and isinstance(made.get("storage"), dict):
+        made["storage"] = _storage(made["storage"], event.domain, base_url)
     return made
+
+
+def _storage(stored: dict[str, Any], domain: str, base_url: str) -> dict[str, Any]:
+    """With the address of the message, unless it has one."""
+    key = stored.get("key")
+    if not key or stored.get("url"):
+        return stored
+    return {**stored, "url": f"{base_url}/v3/domains/{domain}/messages/{key}"}
 
 
 def tags_of(event: Event) -> list[str]:
@@ -158,7 +168,7 @@ def _flags(event: Event) -> dict[str, bool]:
 
 def _message(event: Event) -> dict[str, Any]:
     headers = event.about or event.detail
-    everybody = headers.get("recipients") if event.type in _TO_ALL else None
+    everybody = list(event.everybody) or (headers.get("recipients") if event.type in _TO_ALL else None)
     made: dict[str, Any] = {
         "headers": {
             "to": str(headers.get("to", "")),
