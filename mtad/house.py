@@ -17,9 +17,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from mtad import inward
+from mtad import front, inward
 from mtad import log as log_module
 from mtad.api.errors import errors_to_json, hide_versions
+from mtad.api.http.keys import Keys
 from mtad.api.operations import Operations
 from mtad.api.ops import Gauges, OpsPages, Snapshots
 from mtad.api.tenants import Tenants
@@ -65,7 +66,7 @@ from mtad.queue.work import Held, Transport
 from mtad.smtp.limits import Budget, Counters
 from mtad.smtp.listeners import Listeners
 from mtad.smtp.policy import DoorPolicy
-from mtad.storage import captured, journal, settings, sites
+from mtad.storage import captured, idempotency, journal, settings, sites
 from mtad.storage.database import Database, Lane
 from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
 from mtad.storage.record import EventRow
@@ -123,6 +124,7 @@ class House:
         await self._build_inbound()
         self._build_tracking()
         self._build_operations()
+        await self._build_api()
         self._build_doors()
         await self.warm_ups.load(self.tenants.all_sources())
 
@@ -170,6 +172,7 @@ class House:
     async def listening(self, port: int) -> None:
         """The HTTP port is known: links lead to it where the configuration left the choice to the system."""
         self.tenants.public_url = self._public_url(port)
+        self.keys.url = f"http://127.0.0.1:{port}"
         await self.tenants.load()
 
     def _build_queue(self) -> None:
@@ -355,6 +358,7 @@ class House:
         app.on_response_prepare.append(hide_versions)
         OpsPages(self.gauges(), Snapshots(self.database, self.clock)).add_to(app)
         self.pages.add_to(app)
+        self.api.add_to(app)
         return app
 
     def _report_later(self, name: str, reverse_path: str, recipient: str, content: bytes) -> None:
@@ -408,10 +412,29 @@ class House:
         self.operations.suppressed = self.suppressed.note
         self.operations.routing = self.routes
 
+    async def _build_api(self) -> None:
+        config, clock = self.config, self.clock
+        self.keys = Keys(self.database, clock)
+        await self.keys.load()
+        self.operations.lending = self.keys
+        front.teach(self.operations, config, clock, lambda: self.tenants.public_url)
+        made = front.chapters(
+            config=config,
+            operations=self.operations,
+            database=self.database,
+            outgoing=self.outgoing,
+            submit=self.submit,
+            answers=self.database.writer.lane(idempotency.add),
+            clock=clock,
+            drop=lambda domain_id: self.operator.drop_domain(domain_id, "dropped through the API"),
+        )
+        self.api = front.http_api(config=config, made=made, keys=self.keys, tenants=self.tenants, clock=clock)
+
     async def _changed(self) -> None:
         """Domains, keys or credentials are others now."""
         await self.tenants.load()
         await self.hooks.load()
+        await self.keys.load()
         self.operator.look_again()
 
     def _build_doors(self) -> None:

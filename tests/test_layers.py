@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "config": "",
 }
 IMPORTED_BY = {
+    "front": {"house"},
     "inward": {"house"},
     "house": {"daemon"},
     "daemon": {"__main__", "cli", "dev"},

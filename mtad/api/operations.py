@@ -6,6 +6,7 @@ Room: api. May import: mail, message, storage.
 from mtad.api.account_operations import AccountOperations
 from mtad.api.base import Impossible
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
+from mtad.api.key_operations import KeyOperations
 from mtad.api.route_operations import RouteOperations
 from mtad.api.suppression_operations import SuppressionOperations
 from mtad.api.webhook_operations import WebhookOperations
@@ -13,7 +14,9 @@ from mtad.api.webhook_operations import WebhookOperations
 __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 
-class Operations(AccountOperations, JournalOperations, RouteOperations, SuppressionOperations, WebhookOperations):
+class Operations(
+    AccountOperations, KeyOperations, JournalOperations, RouteOperations, SuppressionOperations, WebhookOperations
+):
     """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
 
     Raises Impossible with one line for people.
@@ -59,6 +62,10 @@ OFFERED = {
         Operations.captured_list,
         Operations.captured_show,
         Operations.captured_clear,
+        Operations.key_add,
+        Operations.key_list,
+        Operations.key_revoke,
+        Operations.key_lend,
         Operations.route_add,
         Operations.route_list,
         Operations.route_show,

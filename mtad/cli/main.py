@@ -11,8 +11,10 @@ from mtad.cli.captured import captured
 from mtad.cli.credentials import credential
 from mtad.cli.domains import domain
 from mtad.cli.events import events, message
+from mtad.cli.keys import key
 from mtad.cli.queue import queue
 from mtad.cli.routes import route
+from mtad.cli.send import send
 from mtad.cli.service import check, check_config, dev, serve
 from mtad.cli.sites import site
 from mtad.cli.suppressions import suppression
@@ -31,7 +33,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(route, suppression, webhook),
+    *(key, route, send, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

@@ -104,6 +104,16 @@ class Operator:
             await self._database.writer.write(lambda connection: None)  # answered when it is on disk
         return len(rows)
 
+    async def drop_domain(self, domain_id: int, why: str) -> int:
+        """All that waits of this domain, scheduled mail too."""
+        count = 0
+        while True:
+            ids = await self._database.read(lambda connection: self._outgoing.waiting_of(connection, domain_id, _BATCH))
+            dropped = await self.drop(ids, why) if ids else 0
+            count += dropped
+            if not dropped:
+                return count
+
     async def suspend(self, key: str, until: float | None, why: str) -> None:
         """Nothing goes to this site until then; None: until it is resumed."""
         number = site_id(key)

@@ -305,6 +305,11 @@ class Outgoing:
         return [row[0] for row in connection.execute(_RETRY, (now, site, given, limit)).fetchall()]
 
     @staticmethod
+    def waiting_of(connection: sqlite3.Connection, domain_id: int, limit: int) -> list[int]:
+        """Ids of up to `limit` recipients of a domain that wait."""
+        return [row[0] for row in connection.execute(_WAITING_OF, (domain_id, limit))]
+
+    @staticmethod
     def lease_for_drop(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredRecipient]:
         """Take waiting recipients (ids of recipients or messages) out of the queue, to be settled as failed."""
         text = orjson.dumps(list(ids)).decode()
@@ -372,6 +377,7 @@ _EXPIRED = f"SELECT {_STORED} FROM recipients WHERE state = 0 AND site_id = ? AN
 _WAITING_IDS = f"""
     SELECT {_STORED} FROM recipients
     WHERE state = 0 AND (id IN (SELECT value FROM json_each(?1)) OR message_id IN (SELECT value FROM json_each(?1)))"""
+_WAITING_OF = "SELECT id FROM recipients WHERE state = 0 AND domain_id = ? LIMIT ?"
 _RETRY = """
     UPDATE recipients SET due_at = ?1 WHERE id IN (
         SELECT id FROM recipients
