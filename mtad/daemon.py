@@ -22,13 +22,15 @@ from aiohttp import web
 
 from mtad import log as log_module
 from mtad.api.control import serve_control
+from mtad.api.http.idempotency import KEEP_S
+from mtad.api.http.keys import reachable
 from mtad.api.lock import hold
 from mtad.api.operations import Operations
 from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
-from mtad.storage import counters, outbox, stored, tracked, upkeep
+from mtad.storage import counters, idempotency, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -217,6 +219,7 @@ class _Life:
             partial(stored.expire, outgoing=house.outgoing, before=now - self.config.inbound.stored_keep_s),
             partial(upkeep.expire_captured, before=now - store.captured_keep_s),
             partial(counters.expire_counters, before=now - store.counters_keep_s),
+            partial(idempotency.expire_idempotency, before=now - KEEP_S),
             partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
         ):
             while await write(job) >= upkeep.BATCH:
@@ -234,6 +237,7 @@ class _Life:
             _served(self.house.http_app(), "http.listen", config.listen) as found,
             _served(self.house.pages.app(), "http.public_listen", config.public_listen) as public,
         ):
+            self.house.keys.url = f"http://{reachable(found[0])}" if found else ""
             first = (public or found)[:1]
             if first:
                 await self.house.listening(parse_listen(first[0])[1])

@@ -172,7 +172,6 @@ class House:
     async def listening(self, port: int) -> None:
         """The HTTP port is known: links lead to it where the configuration left the choice to the system."""
         self.tenants.public_url = self._public_url(port)
-        self.keys.url = f"http://127.0.0.1:{port}"
         await self.tenants.load()
 
     def _build_queue(self) -> None:
@@ -187,6 +186,7 @@ class House:
         self.web = inward.web_transport(self.hooks, clock)
         self.transport: Transport = Ways(way_out, self.web)
         self.warm_ups = WarmUps(database, shaping, clock)
+        waits_s = config.webhooks.retry_waits_s
         self.settler = Settler(
             lane=settle,
             ids=self.ids,
@@ -197,7 +197,7 @@ class House:
             on_failed=self._on_failed,
             on_relayed=self._on_relayed,
             posts=self.posts,
-            web_plan=RetryPlan(config.webhooks.retry_waits_s, 0.0, self._web_give_up_s()),
+            web_plan=RetryPlan(waits_s, 0.0, self._web_give_up_s(), max_attempts=len(waits_s) + 1),
             bounced=self.suppressed.note,
         )
         wake = asyncio.Event()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from mtad import log as log_module
-from mtad.api.http.answers import Answer, BadRequest, TooLarge, answer
+from mtad.api.http.answers import Answer, BadRequest, Forbidden, TooLarge, answer
 from mtad.api.http.call import Call, Needs, Param, Row
 from mtad.api.http.idempotency import Claim, Idempotency
 from mtad.api.http.letter import (
@@ -147,6 +147,8 @@ class Messages:
         return await self._once(call, self._mime)
 
     async def _once(self, call: Call, make: "Callable[[Call], Any]") -> Answer:
+        if call.domain.is_disabled:
+            raise Forbidden(f"Domain {call.domain.name} is not allowed to send: it was disabled")
         key = _idempotency_key(call)
         if not key:
             return await self._queue(call, await make(call), None)
@@ -274,6 +276,7 @@ class Messages:
             domain=domain,
             received_at=call.now,
             method="http",
+            login=f"key {call.principal.name}",
             peer=call.peer,
             protocol="HTTP",
             smtputf8=order.smtputf8,
