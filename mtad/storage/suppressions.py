@@ -5,6 +5,7 @@ and go out, tags in lower case. What events cause is written by `record`; this i
 what people add, look at and take away.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,20 @@ class Entry:
     rule: str = ""
     tags: tuple[str, ...] = ()
     count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One row of `unsubscribes`: an address and one tag."""
+
+    address: str
+    tag: str
+    created_at: float
+
+    def id(self, domain_id: int) -> str:
+        """24 hexadecimal digits: ten of the second it was made in, and fourteen that tell it from others of it."""
+        text = f"{domain_id}\n{self.address}\n{self.tag}".encode("utf-8", "surrogatepass")
+        return f"{int(self.created_at):010x}{hashlib.blake2b(text, digest_size=7).hexdigest()}"
 
 
 def find(connection: sqlite3.Connection, domain_id: int, address: str, tags: Sequence[str]) -> Suppressed | None:
@@ -131,6 +146,25 @@ def page(
     return [_entry(table, row) for row in (reversed(rows) if backwards else rows)]
 
 
+def left_part(connection: sqlite3.Connection, domain_id: int, limit: int, skip: int) -> tuple[int, list[Left]]:
+    """How many unsubscribes there are, tag by tag, and `limit` of them behind the first `skip`."""
+    [total] = connection.execute("SELECT count(*) FROM unsubscribes WHERE domain_id = ?", (domain_id,)).fetchone()
+    return int(total), [Left(*row) for row in connection.execute(_LEFT_PART, (domain_id, limit, skip))]
+
+
+def left_by(connection: sqlite3.Connection, domain_id: int, address: str) -> list[Left]:
+    """What one address has left, in the order of the tags."""
+    return [Left(*row) for row in connection.execute(_LEFT_BY, (domain_id, address))]
+
+
+def left_near(connection: sqlite3.Connection, domain_id: int, id: str, after: Left | None, limit: int) -> list[Left]:
+    """Unsubscribes of the second that `id` (Left.id) names, beyond `after`: one of them may have that id."""
+    second = int(id[:10], 16)
+    at, address, tag = (after.created_at, after.address, after.tag) if after else (float(second), "", "")
+    rows = connection.execute(_LEFT_NEAR, (domain_id, second + 1, at, address, tag, limit))
+    return [Left(*row) for row in rows]
+
+
 def remove(connection: sqlite3.Connection, table: Table, domain_id: int, address: str, tag: str = "") -> bool:
     """tag: only that one of an unsubscribed address; "" all. False: nothing of the kind was there."""
     if tag and table is Table.UNSUBSCRIBES:
@@ -204,6 +238,14 @@ _ROWS = """
 _LEFT = """
     SELECT tag FROM unsubscribes WHERE domain_id = ? AND address = ? AND tag IN (SELECT value FROM json_each(?))
     ORDER BY tag = '*' DESC, tag LIMIT 1"""
+_LEFT_PART = """
+    SELECT address, tag, created_at FROM unsubscribes WHERE domain_id = ? ORDER BY address, tag LIMIT ? OFFSET ?"""
+_LEFT_BY = """
+    SELECT address, tag, created_at FROM unsubscribes WHERE domain_id = ? AND address = ? ORDER BY tag"""
+_LEFT_NEAR = """
+    SELECT address, tag, created_at FROM unsubscribes
+    WHERE domain_id = ? AND created_at < ? AND (created_at, address, tag) > (?, ?, ?)
+    ORDER BY created_at, address, tag LIMIT ?"""
 _ADD_BOUNCE = """
     INSERT INTO bounces (domain_id, address, code, error, rule, created_at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET code = excluded.code, error = excluded.error, rule = excluded.rule,
