@@ -17,6 +17,8 @@ from mtad.mail.metric import HOUR_S, Metric
 
 BATCH = 5000  # rows of one transaction
 MAX_STEPS = 20_000  # of one answer
+MAX_TAG_ROWS = 20_000
+DAY_H = 24
 
 
 class Resolution(StrEnum):
@@ -97,12 +99,27 @@ def stats(
     by_start = {step.at: step for step in found}
     ids, numbers = orjson.dumps(list(domain_ids)).decode(), [int(metric) for metric in metrics or Metric]
     end = after_step(found[-1].at, resolution) // HOUR_S
+    hours = 1 if resolution is Resolution.HOUR else DAY_H
     rows = connection.execute(
-        _STATS, (ids, label, orjson.dumps(numbers).decode(), found[0].at // HOUR_S, end)
+        _STATS, (ids, label, orjson.dumps(numbers).decode(), found[0].at // HOUR_S, end, hours)
     ).fetchall()
     for number, hour, n in rows:
         counts, metric = by_start[step_of(hour * HOUR_S, resolution)].counts, Metric(number)
         counts[metric] = counts.get(metric, 0) + n
+    return found
+
+
+def tag_days(
+    connection: sqlite3.Connection, domain_id: int, since: float, until: float
+) -> dict[int, dict[str, dict[Metric, int]]]:
+    """Day (epoch seconds) -> tag, as first spelt -> what was counted of it. From the day of `since` to that of
+    `until`, both included; of at most MAX_TAG_ROWS counters.
+    """
+    found: dict[int, dict[str, dict[Metric, int]]] = {}
+    first = step_of(since, Resolution.DAY) // HOUR_S
+    end = step_of(until, Resolution.DAY) // HOUR_S + DAY_H
+    for day, shown, number, n in connection.execute(_TAG_DAYS, (domain_id, first, end, MAX_TAG_ROWS)):
+        found.setdefault(day * 86_400, {}).setdefault(shown, {})[Metric(number)] = n
     return found
 
 
@@ -163,6 +180,18 @@ def describe_tag(connection: sqlite3.Connection, domain_id: int, name: str, desc
     return connection.execute(statement, (description, domain_id, name.lower())).rowcount > 0
 
 
+def all_tags(connection: sqlite3.Connection, limit: int, skip: int, part: str = "") -> tuple[list[Tag], int]:
+    """Of all domains, those that have `part` in them, and how many such there are."""
+    rows = connection.execute(_ALL_TAGS, (part, limit, skip)).fetchall()
+    [total] = connection.execute("SELECT count(DISTINCT tag) FROM tags WHERE instr(tag, lower(?))", (part,)).fetchone()
+    return [Tag(*row) for row in rows], int(total)
+
+
+def domains_of_tag(connection: sqlite3.Connection, name: str) -> list[int]:
+    """Ids of the domains that have the tag."""
+    return [row[0] for row in connection.execute("SELECT domain_id FROM tags WHERE tag = ?", (name.lower(),))]
+
+
 def delete_tag(connection: sqlite3.Connection, domain_id: int, name: str, limit: int = BATCH) -> int:
     """Remove the tag and up to about `limit` of what was counted under it; how many rows went. 0: nothing is left."""
     label = f"t:{name.lower()}"
@@ -174,10 +203,19 @@ def delete_tag(connection: sqlite3.Connection, domain_id: int, name: str, limit:
 
 _TAG = "shown, description, first_at, last_at"
 _STATS = """
-    SELECT metric, hour, sum(n) FROM counters
+    SELECT metric, hour / ?6 * ?6, sum(n) FROM counters
     WHERE domain_id IN (SELECT value FROM json_each(?1)) AND label = ?2
       AND metric IN (SELECT value FROM json_each(?3)) AND hour >= ?4 AND hour < ?5
-    GROUP BY metric, hour"""
+    GROUP BY 1, 2"""
+# By the index on hours: a domain may have thousands of tags, and few days are asked for.
+_TAG_DAYS = """
+    SELECT c.hour / 24 AS day, ifnull(t.shown, substr(c.label, 3)), c.metric, sum(c.n)
+    FROM counters AS c INDEXED BY counters_hour LEFT JOIN tags AS t ON t.domain_id = ?1 AND t.tag = substr(c.label, 3)
+    WHERE c.hour >= ?2 AND c.hour < ?3 AND c.domain_id = ?1 AND c.label >= 't:' AND c.label < 't;'
+    GROUP BY day, c.label, c.metric LIMIT ?4"""
+_ALL_TAGS = """
+    SELECT min(shown), max(description), min(first_at), max(last_at) FROM tags
+    WHERE instr(tag, lower(?1)) GROUP BY tag ORDER BY tag LIMIT ?2 OFFSET ?3"""
 # The limit is one of values, not of rows: a value comes with all it has.
 _AGGREGATES = """
     SELECT value, metric, n FROM aggregates WHERE domain_id = ?1 AND label = ?2 AND kind = ?3 AND value IN (
