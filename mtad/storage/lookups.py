@@ -15,8 +15,10 @@ from typing import Any
 import orjson
 
 from mtad.mail.event import EventType
+from mtad.mail.ids import floor_at
 from mtad.storage import settings
 from mtad.storage.database import insert_rows
+from mtad.storage.journal import whom
 
 SPAN_SHIFT = 43  # of ids: 70 minutes; new rows of the table are near each other, and 30 days are 617 places to look
 BATCH = 1000  # messages
@@ -72,12 +74,14 @@ def gather(connection: sqlite3.Connection, after: int, horizon: int) -> Gathered
         alone = connection.execute(_ALONE, (after, until)).fetchall()
     finally:
         connection.execute("COMMIT")
-    rows = [_row(number, domain, Named.ADDRESS, address) for number, domain, address in recipients]
+    rows = [
+        _row(number, domain, Named.ADDRESS, whom(address, orcpt)[0]) for number, domain, address, orcpt in recipients
+    ]
     for number, domain, message_id, tags, _ in messages:
         if message_id:
-            rows.append(_row(number, domain, Named.MESSAGE_ID, bare(message_id)))
+            rows.append(_row(number, domain, Named.MESSAGE_ID, bare(str(message_id))))
         if tags:
-            rows += [_row(number, domain, Named.TAG, str(tag)) for tag in orjson.loads(tags)]
+            rows += [_row(number, domain, Named.TAG, str(tag)) for tag in _members(tags)]
     for number, domain, address, message_id in alone:
         if address:
             rows.append(_row(number, domain, Named.ADDRESS_ALONE, str(address)))
@@ -96,6 +100,12 @@ def _some(messages: list[Any]) -> list[Any]:
     return messages
 
 
+def _members(text: Any) -> list[Any]:
+    """Of the JSON of an array; none of anything else."""
+    found = orjson.loads(text) if isinstance(text, str) and text.startswith("[") else None
+    return found if isinstance(found, list) else []
+
+
 def bare(message_id: str) -> str:
     """Without angle brackets and white space around it."""
     return message_id.strip().removeprefix("<").removesuffix(">").strip()
@@ -111,9 +121,11 @@ def add(connection: sqlite3.Connection, gathered: Gathered) -> None:
     settings.put(connection, _UPTO, str(gathered.upto).encode())
 
 
-def expire(connection: sqlite3.Connection) -> int:
-    """Remove up to EXPIRE_BATCH rows of times of which nothing is left. How many went."""
-    return connection.execute(_EXPIRE, (SPAN_SHIFT, EXPIRE_BATCH)).rowcount
+def expire(connection: sqlite3.Connection, before: float) -> int:
+    """Remove up to EXPIRE_BATCH rows of spans that ended by `before` (epoch seconds) that name nothing any more. How
+    many went.
+    """
+    return connection.execute(_EXPIRE, (floor_at(before) >> SPAN_SHIFT, EXPIRE_BATCH)).rowcount
 
 
 def find(connection: sqlite3.Connection, keys: Iterable[int], below: int, most: int) -> list[int]:
@@ -137,7 +149,7 @@ _MESSAGES = f"""
     WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"""
 # A message's recipients have the ids that follow its own.
 _RECIPIENTS = """
-    SELECT id, domain_id, address FROM recipients
+    SELECT id, domain_id, address, orcpt FROM recipients
     WHERE id > ?1 AND id <= ?2 + 32767 AND message_id > ?1 AND message_id <= ?2"""
 _ALONE = f"""
     SELECT id, domain_id, {_json("detail", "$.recipient")},
@@ -146,10 +158,10 @@ _ALONE = f"""
         AND type IN ({int(EventType.REJECTED)}, {int(EventType.STORED)})"""
 _EXPIRE = """
     DELETE FROM lookups WHERE (span, key, id) IN (
-        SELECT span, key, id FROM lookups
-        WHERE span < min(ifnull((SELECT min(id) FROM messages), 9223372036854775807),
-                         ifnull((SELECT min(id) FROM events), 9223372036854775807)) >> ?1
-        ORDER BY span LIMIT ?2)"""
+        SELECT span, key, id FROM lookups AS l WHERE span < ?
+            AND NOT EXISTS (SELECT 1 FROM messages WHERE id = l.id)
+            AND NOT EXISTS (SELECT 1 FROM recipients WHERE id = l.id)
+            AND NOT EXISTS (SELECT 1 FROM events WHERE id = l.id) LIMIT ?)"""
 _SPANS = "SELECT (SELECT min(span) FROM lookups), (SELECT max(span) FROM lookups)"  # two, so that each is one look
 _FIND = """
     SELECT l.id FROM json_each(?1) AS k CROSS JOIN json_each(?2) AS s

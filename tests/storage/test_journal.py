@@ -7,7 +7,7 @@ from mtad.mail.event import INTERNAL, EventType
 from mtad.mail.ids import floor_at, queue_id
 from mtad.storage import accounts, journal
 from mtad.storage.database import migrate
-from mtad.storage.journal import EventFilter
+from mtad.storage.journal import MAX_EVERYBODY, EventFilter
 from mtad.storage.outgoing import Outgoing, State
 from mtad.storage.spool import Spool
 from tests.storage.mail import NOW, accept, settled
@@ -129,3 +129,35 @@ def test_new_ids_begin_above_everything_that_has_one(connection, outgoing):
     assert journal.newest_id(connection) == 50_003  # a recipient
     connection.execute("INSERT INTO captured VALUES (70000, 0, 1, '', '[]', '')")
     assert journal.newest_id(connection) == 70_000
+
+
+def test_accepted_events_name_everybody_and_others_do_not(connection, outgoing):
+    outgoing.accept(connection, [accept(1000, 3), accept(2000)])
+    outgoing.settle(connection, [settled(1001, message=1000)])
+    found = journal.by_ids(connection, [10010, 10030, 20010, 10012, 77])
+    everybody = ("r0@b.example", "r1@b.example", "r2@b.example")
+    assert {number: event.everybody for number, event in found.items()} == {
+        10010: everybody,
+        10030: everybody,
+        20010: (),
+        10012: (),
+    }
+    assert found[10030].recipient == "r2@b.example"
+
+
+def test_a_copy_made_for_one_is_told_with_him_alone(connection, outgoing):
+    outgoing.accept(connection, [accept(1000, 2)])
+    connection.execute("UPDATE recipients SET personal = '{}' WHERE message_id = 1000")
+    assert journal.by_ids(connection, [10010])[10010].everybody == ()
+
+
+def test_of_very_many_some_are_named(connection, outgoing):
+    outgoing.accept(connection, [accept(1000, MAX_EVERYBODY + 50)])
+    assert len(journal.by_ids(connection, [10010])[10010].everybody) == MAX_EVERYBODY
+
+
+def test_the_newest_event_within_the_horizon(connection, outgoing):
+    assert journal.newest(connection, 1 << 62) == 0
+    outgoing.accept(connection, [accept(1000), accept(2000)])
+    assert journal.newest(connection, 20010) == 20010
+    assert journal.newest(connection, 20009) == 10010
