@@ -78,6 +78,7 @@ INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
 class Event:
     """A row of the journal with what its message and recipient rows add. detail: this event's own JSON members.
 
+    recipient: whom the message came for, also where a route posts it; then target is the URL, without password.
     options: what the sender asked for, None: nothing. personal: of a recipient who got his own copy. everybody: all
     recipients of the message, where that is told and they are more than one.
     """
@@ -95,3 +96,4 @@ class Event:
     options: Options | None = None
     personal: dict[str, Any] = field(default_factory=dict)
     everybody: tuple[str, ...] = ()
+    target: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from mtad.mail.address import is_url, without_password
 from mtad.mail.event import INTERNAL, Event, EventType
 from mtad.mail.ids import floor_at, made_at, queue_id
 from mtad.mail.options import options_from_json
@@ -18,7 +19,8 @@ from mtad.storage.record import EventRow
 
 _SELECT = """
     SELECT e.id, e.type, ifnull(d.name, ''), e.message_id, ifnull(r.address, ''), ifnull(m.reverse_path, ''),
-           ifnull(m.size, 0), m.about, e.detail, m.options, r.personal, ifnull(m.recipients, 1), e.message_id
+           ifnull(m.size, 0), m.about, e.detail, m.options, r.personal, ifnull(m.recipients, 1), e.message_id,
+           r.orcpt
     FROM events AS e LEFT JOIN domains AS d ON d.id = e.domain_id
     LEFT JOIN messages AS m ON m.id = e.message_id LEFT JOIN recipients AS r ON r.id = e.recipient_id
 """
@@ -38,13 +40,14 @@ class EventFilter:
 
 def _event(row: tuple[Any, ...], everybody: tuple[str, ...] = ()) -> Event:
     detail = orjson.loads(row[8]) if row[8] else {}
+    recipient, target = whom(row[4], row[13])
     return Event(
         id=row[0],
         type=EventType(row[1]),
         at=made_at(row[0]),
         domain=row[2],
         queue_id=queue_id(row[3]) if row[3] else "",
-        recipient=row[4] or detail.get("recipient", ""),  # a rejected message has no rows of its own
+        recipient=recipient or detail.get("recipient", ""),  # a rejected message has no rows of its own
         reverse_path=row[5],
         size=row[6],
         about=orjson.loads(row[7]) if row[7] else detail.get("about", {}),
@@ -52,7 +55,16 @@ def _event(row: tuple[Any, ...], everybody: tuple[str, ...] = ()) -> Event:
         options=options_from_json(row[9]) if row[9] else None,
         personal=orjson.loads(row[10]) if row[10] else {},
         everybody=everybody,
+        target=target,
     )
+
+
+def whom(address: str, orcpt: str | None) -> tuple[str, str]:
+    """A recipient as events name him, and the URL that a route posts his copy to, without password, "" none."""
+    if not is_url(address):
+        return address, ""
+    url = without_password(address)
+    return (orcpt or "").partition(";")[2] or url, url
 
 
 def _where(wanted: EventFilter) -> tuple[str, list[Any]]:
@@ -97,10 +109,11 @@ def by_ids(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Even
 
 def _everybody(connection: sqlite3.Connection, message: int) -> tuple[str, ...]:
     rows = connection.execute(
-        "SELECT address FROM recipients WHERE message_id = ?1 AND id > ?1 AND id <= ?1 + 32767 ORDER BY id LIMIT ?2",
+        "SELECT address, orcpt FROM recipients WHERE message_id = ?1 AND id > ?1 AND id <= ?1 + 32767"
+        " ORDER BY id LIMIT ?2",
         (message, MAX_EVERYBODY),
     )
-    return tuple(address for (address,) in rows)
+    return tuple(dict.fromkeys([whom(address, orcpt)[0] for address, orcpt in rows]))
 
 
 def newest(connection: sqlite3.Connection, horizon: int) -> int:

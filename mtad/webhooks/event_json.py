@@ -197,8 +197,8 @@ def _attachments(stored: Any) -> list[dict[str, Any]]:
 
 
 def _envelope(event: Event) -> dict[str, Any]:
-    transport = str(event.detail.get("transport", "smtp"))
-    targets = str(event.detail.get("target") or event.recipient)
+    transport = str(event.detail.get("transport") or ("http" if event.target else "smtp"))
+    targets = event.target or str(event.detail.get("target") or event.recipient)
     made = {"sender": event.reverse_path, "transport": transport, "targets": targets}
     sending_ip = (event.detail.get("hop") or {}).get("sending-ip")
     if sending_ip:
