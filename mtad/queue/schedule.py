@@ -91,14 +91,14 @@ def next_step(
                 return GiveUp(reply, event_reason(verdict, permanent=True), reply, verdict.suppresses)
             if outcome.phase is Phase.LOCAL and age_s >= plan.give_up_after_s:
                 return waited_too_long(reply, attempts, plan)
-            return _again(reply, verdict, attempts, age_s, plan, asked_s or plan.wait_s(attempts, dice))
+            if plan.max_attempts and attempts >= plan.max_attempts:
+                return GiveUp(reply, "generic" if outcome.phase is Phase.HTTP else "espblock", reply)
+            return _again(reply, verdict, age_s, plan, asked_s or plan.wait_s(attempts, dice))
         case _:
             assert_never(outcome)
 
 
-def _again(reply: Reply, verdict: Verdict, attempts: int, age_s: float, plan: RetryPlan, wait_s: float) -> Step:
-    if plan.max_attempts and attempts >= plan.max_attempts:
-        return GiveUp(reply, "espblock", reply)
+def _again(reply: Reply, verdict: Verdict, age_s: float, plan: RetryPlan, wait_s: float) -> Step:
     left_s = plan.give_up_after_s - age_s
     if wait_s > left_s:
         # A last attempt when the time is nearly up, and not up to an hour before: the host may be back by then.
