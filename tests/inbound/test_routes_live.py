@@ -61,10 +61,10 @@ async def test_a_row_that_cannot_be_used_is_in_the_log_and_the_rest_is_in_force(
     assert "route-unusable" in caplog.text
 
 
-async def test_a_runaway_pattern_is_in_the_log_with_the_message(house, caplog):
+async def test_a_runaway_pattern_is_in_the_log_with_who_brought_the_message(house, caplog):
     caplog.set_level(logging.INFO, "mtad")
     live = await house(SLOW, "catch_all()")
-    decision = await live.decide(BOB, scan(b"X-Slow: " + b"a" * 60 + b"b\r\n\r\n"), "m1")
+    decision = await live.decide(BOB, scan(b"X-Slow: " + b"a" * 60 + b"b\r\n\r\n"), "192.0.2.9")
     assert [one.row.number for one in decision.matched] == [2]
     assert "route-fault" in caplog.text
-    assert "msg=m1" in caplog.text
+    assert "peer=192.0.2.9" in caplog.text

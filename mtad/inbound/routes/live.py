@@ -9,7 +9,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.routes.engine import Decision, RouteTable
 from mtad.inbound.routes.explain import RouteVerdict, explain
-from mtad.mail.address import Address
+from mtad.mail.address import Address, without_password
 from mtad.message.headers import HeaderBlock
 from mtad.storage.database import Database
 from mtad.storage.routes import routes
@@ -42,7 +42,12 @@ class Routes:
             decision = table.decide(recipient, headers)
         for fault in decision.faults:
             log.warning(
-                "route-fault", peer=peer, rcpt=recipient, route=fault.route, about=fault.about[:200], cause=fault.why
+                "route-fault",
+                peer=peer,
+                rcpt=recipient,
+                route=fault.route,
+                about=without_password(fault.about)[:200],
+                cause=fault.why,
             )
         return decision
 

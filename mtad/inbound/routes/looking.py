@@ -10,7 +10,7 @@ from typing import assert_never
 
 from mtad.inbound.routes.compiled import Route
 from mtad.inbound.routes.expressions import And, CatchAll, Expression, Match, MatchHeader, MatchRecipient, Not, Or
-from mtad.inbound.routes.patterns import Budget, Found, Pattern, Runaway, Subject
+from mtad.inbound.routes.patterns import BUDGET_S, Budget, Found, Pattern, Runaway, Subject
 from mtad.mail.address import Address
 from mtad.message.headers import HeaderBlock, decode, scan
 
@@ -30,10 +30,19 @@ class Look:
 
 
 class Message:
-    """One recipient of one message, as patterns look at it; each is asked once. headers None: not known yet."""
+    """One recipient of one message, as patterns look at it; each is asked once. headers None: not known yet.
 
-    def __init__(self, recipient: Address, headers: HeaderBlock | None, steady: Callable[[], float]) -> None:
-        self.recipient, self._headers, self._budget = Subject(str(recipient)), headers, Budget(steady)
+    budget_s: for patterns without a bound of their own.
+    """
+
+    def __init__(
+        self,
+        recipient: Address,
+        headers: HeaderBlock | None,
+        steady: Callable[[], float],
+        budget_s: float = BUDGET_S,
+    ) -> None:
+        self.recipient, self._headers, self._budget = Subject(str(recipient)), headers, Budget(steady, budget_s)
         self._values: dict[str, list[Subject]] = {}
         self._looks: dict[tuple[str, Pattern], Look] = {}
         self.runaways: dict[Pattern, str] = {}

@@ -90,11 +90,11 @@ class Pattern:
     def _match_slowly(self, subject: Subject, budget: Budget) -> Found | None:
         if budget.left_s <= 0:
             raise Runaway(f"not tried: patterns took more than {BUDGET_S:g} s for this message")
-        begun = budget.steady()
+        begun, most_s = budget.steady(), min(SLOW_S, budget.left_s)
         try:
-            found = self._slow.match(subject.text, timeout=SLOW_S, concurrent=True)
+            found = self._slow.match(subject.text, timeout=most_s, concurrent=True)
         except (TimeoutError, MemoryError):
-            raise Runaway(f"took more than {SLOW_S * 1000:.0f} ms; {_ADVICE}") from None
+            raise Runaway(f"took more than {most_s * 1000:.0f} ms; {_ADVICE}") from None
         finally:
             budget.left_s -= max(budget.steady() - begun, 0.0)
         return Found(found.group(), found.groups("")) if found else None
