@@ -6,6 +6,7 @@ what we sent (RFC 3464, RFC 5965) and wishes to leave; a token that is not ours 
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,7 +49,7 @@ log = log_module.get("inbound")
 
 ALL = "*"  # the tag that stands for all mail of a domain
 _NO_REPORT = Reply(550, "6.0", "This address takes delivery reports, and this is none that can be read; nobody sees it")
-_TOO_MANY = Reply(452, "4.5", "Too many reports at one time; try again later")
+_TOO_MANY = Reply(452, "4.5", "Too much mail comes in at one time; try again later")
 _STORE_FAILED = Reply(451, "3.0", "The report could not be stored; try again later")
 _MAX_WORDS = 1000
 
@@ -76,7 +77,8 @@ class Receive:
 
     classifier: the rules in force. failed: told of each late bounce: the sender of relayed mail may want a DSN.
     suppressed: told of each (domain id, address in the form for comparing) that is not written to any more. take: what
-    the routes want, None: there are none.
+    the routes want, None: there are none. at_once, at_once_each: messages, in all and of one peer: who makes us wait
+    for his DNS does not keep the others out.
     """
 
     tokens: Tokens
@@ -90,9 +92,11 @@ class Receive:
     failed: Callable[[Held, StoredRecipient, Reply, Hop | None], None]
     suppressed: Callable[[int, str], None]
     take: Taking | None = None
-    at_once: int = 100
+    at_once: int = 200
+    at_once_each: int = 50
     tally: Tally = field(default_factory=Tally)
     _tasks: set["asyncio.Task[int]"] = field(default_factory=set)
+    _peers: Counter[str] = field(default_factory=Counter)
 
     def takes(self, address: Address) -> bool:
         """There is somebody, or something, behind this address of ours."""
@@ -102,12 +106,20 @@ class Receive:
         return self.tokens.read_local_part(address.local) if self.is_ours(address.domain) else None
 
     def __call__(self, submission: Submission) -> "asyncio.Future[int]":
-        if len(self._tasks) >= self.at_once:
+        peer = submission.peer
+        if len(self._tasks) >= self.at_once or self._peers[peer] >= self.at_once_each:
             raise Refused(_TOO_MANY)
         task = asyncio.get_running_loop().create_task(self._receive(submission), name="receive")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._peers[peer] += 1
+        task.add_done_callback(lambda done: self._left(done, peer))
         return task
+
+    def _left(self, task: "asyncio.Task[int]", peer: str) -> None:
+        self._tasks.discard(task)
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
 
     async def finish(self) -> None:
         """Wait for what is under way."""
