@@ -6,10 +6,12 @@ done at once.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, NoReturn, Protocol
 
 import orjson
 
@@ -22,7 +24,7 @@ from mtad.inbound.routes.engine import Decision, Keep, Matched
 from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import SpamAction, spam_action
 from mtad.inbound.verdicts import Checker, DomainSettings, Verdicts
-from mtad.mail.address import Address, BadAddress, Url, parse_address
+from mtad.mail.address import Address, BadAddress, Url, parse_address, without_password
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
@@ -40,6 +42,7 @@ LOOP_FIELD = b"x-loop"
 _LOOP = Reply(554, "4.6", "This message has been here before: it goes round in a loop")
 _TOO_MANY = Reply(554, "5.3", "The routes for this message make too many copies of it")
 _NOBODY = Reply(550, "1.1", "No route of ours takes this message; check the address")
+_PASSWORD = re.compile(r"""(https?://)[^/?#,"'\s]*@""", re.IGNORECASE)  # events tell of a URL no more than where it is
 _HEADER_TOO_BIG = Reply(552, "3.4", "The header of the message is too long; make its fields fewer or shorter")
 
 
@@ -52,6 +55,29 @@ class Receiving(Protocol):
     def name(self) -> str: ...
     @property
     def spam_action(self) -> str: ...
+
+
+@dataclass(slots=True)
+class _Part:
+    """What is for one domain of ours. head: with our own fields. decisions: by place in Submission.recipients."""
+
+    domain: Receiving
+    places: list[int]
+    verdicts: Verdicts
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
+    head: HeaderBlock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.head = scan(self.verdicts.fields + self.verdicts.content)
+
+    @property
+    def matched(self) -> bool:
+        return any(decision.matched for decision in self.decisions.values())
+
+    @property
+    def kept(self) -> bool:
+        return any(copy.end is not None and copy.end.key for copy in self.copies)
 
 
 @dataclass(slots=True)
@@ -92,7 +118,7 @@ class Take:
 
     async def __call__(self, submission: Submission) -> int:
         """The message's id once all is on disk. Raises Refused."""
-        block, number = scan(submission.content), 0
+        block = scan(submission.content)
         if block.oversized:
             raise Refused(_HEADER_TOO_BIG)
         marks = {self._mark(address): address for address in submission.recipients}
@@ -105,82 +131,103 @@ class Take:
         if unwanted is not None:
             self.tally.refused += 1
             raise Refused(unwanted)
-        for domain, places in self._by_domain(submission).items():
-            number = await self._for_domain(submission, block, domain, places)
-        return number
+        return await self._judged(submission, block)
 
-    def _by_domain(self, submission: Submission) -> dict[str, list[int]]:
+    async def _judged(self, submission: Submission, block: HeaderBlock) -> int:
+        """For all domains together, and only then anything is stored: one reply answers for all recipients."""
+        judged: dict[SpamAction, Verdicts] = {}
+        wanted: list[_Part] = []
+        for domain, places in self._by_domain(submission):
+            action = spam_action(domain.spam_action) if domain.spam_action else SpamAction.DISABLED
+            if action not in judged:
+                judged[action] = await self._check(submission, block, DomainSettings(action))
+            verdicts = judged[action]
+            if verdicts.refusal is not None:
+                self._refuse(submission, block, verdicts.refusal, domain)
+            if verdicts.drop:
+                self.tally.dropped += 1
+                self.submit.reject(submission, block, _spam_reply(verdicts), domain.name)
+            else:
+                wanted.append(_Part(domain, places, verdicts))
+        return await self._route(submission, wanted) if wanted else self.ids.next()
+
+    async def _check(self, submission: Submission, block: HeaderBlock, settings: DomainSettings) -> Verdicts:
+        verdicts = await self.checker.check(
+            submission.content, block, submission.peer, submission.helo, submission.reverse_path, settings
+        )
+        self.tally.seconds += verdicts.took_s
+        return verdicts
+
+    def _refuse(self, submission: Submission, block: HeaderBlock, reply: Reply, domain: Receiving) -> NoReturn:
+        self.tally.refused += 1
+        self.submit.reject(submission, block, reply, domain.name)
+        raise Refused(reply)
+
+    def _by_domain(self, submission: Submission) -> list[tuple[Receiving, list[int]]]:
         """Places of recipients by the domain of ours: each decides alone what becomes of spam."""
-        found: dict[str, list[int]] = {}
+        found: dict[int, tuple[Receiving, list[int]]] = {}
         for place, address in enumerate(submission.recipients):
             domain = self.receiving(address.domain)
             if domain is not None:
-                found.setdefault(domain.name, []).append(place)
+                found.setdefault(domain.id, (domain, []))[1].append(place)
         if not found:
             raise Refused(_NOBODY)
-        return found
+        return list(found.values())
 
-    async def _for_domain(self, submission: Submission, block: HeaderBlock, name: str, places: list[int]) -> int:
-        domain = self.receiving(name)
-        assert domain is not None
-        verdicts = await self.checker.check(
-            submission.content,
-            block,
-            submission.peer,
-            submission.helo,
-            submission.reverse_path,
-            DomainSettings(spam_action(domain.spam_action) if domain.spam_action else SpamAction.DISABLED),
-        )
-        self.tally.seconds += verdicts.took_s
-        if verdicts.refusal is not None:
-            self.tally.refused += 1
-            self.submit.reject(submission, block, verdicts.refusal, domain.name)
-            raise Refused(verdicts.refusal)
-        if verdicts.drop:
-            self.tally.dropped += 1
-            self.submit.reject(submission, block, _spam_reply(verdicts), domain.name)
-            return self.ids.next()
-        return await self._route(submission, domain, verdicts, places)
-
-    async def _route(self, submission: Submission, domain: Receiving, verdicts: Verdicts, places: list[int]) -> int:
-        """Ask the routes, with our own fields in the header; then all copies in one commit."""
-        head = scan(verdicts.fields + verdicts.content)
-        decisions = {
-            place: await self.routes.decide(submission.recipients[place], head, submission.peer) for place in places
-        }
-        if not any(decision.matched for decision in decisions.values()):
-            self.tally.refused += 1
-            self.submit.reject(submission, head, _NOBODY, domain.name)
-            raise Refused(_NOBODY)
-        copies = [copy for place in places for copy in self._copies(submission, domain, place, decisions[place])]
-        if len(copies) > MAX_COPIES:
-            raise Refused(_TOO_MANY)
-        content = verdicts.fields + verdicts.content
-        if any(isinstance(copy.address, Address) and copy.end is None for copy in copies):
-            content = await self._sealed(submission, domain, verdicts, content, places)
-        submission = _with(submission, content, domain.name)
-        kept = any(copy.end is not None and copy.end.key for copy in copies)
-        number = await self.submit.routed(submission, copies, kept=kept)
+    async def _route(self, submission: Submission, parts: Sequence[_Part]) -> int:
+        """Ask the routes, with our own fields in the header; then all copies at once."""
+        for part in parts:
+            await self._decide(submission, part)
+        if not any(part.matched for part in parts):
+            self._refuse(submission, parts[0].head, _NOBODY, parts[0].domain)
+        left = MAX_COPIES
+        for part in parts:
+            copies = self._all_copies(submission, part)
+            part.copies = list(islice(copies, left + 1))
+            left -= len(part.copies)
+            if left < 0:
+                self._refuse(submission, part.head, _TOO_MANY, part.domain)
+        contents = [await self._content(submission, part) for part in parts]
+        taken = [
+            self.submit.routed(_with(submission, content, part.domain.name), part.copies, kept=part.kept)
+            for part, content in zip(parts, contents, strict=True)
+        ]
+        number = max(await asyncio.gather(*taken))
         self.tally.taken += 1
         return number
+
+    async def _decide(self, submission: Submission, part: _Part) -> None:
+        for number, place in enumerate(part.places):
+            if number:
+                await self.clock.sleep(0.0)  # others have their turn between two recipients
+            part.decisions[place] = await self.routes.decide(submission.recipients[place], part.head, submission.peer)
+
+    def _all_copies(self, submission: Submission, part: _Part) -> Iterator[Copy]:
+        for place in part.places:
+            yield from self._copies(submission, part.domain, place, part.decisions[place])
+
+    async def _content(self, submission: Submission, part: _Part) -> bytes:
+        content = part.verdicts.fields + part.verdicts.content
+        if any(isinstance(copy.address, Address) and copy.end is None for copy in part.copies):
+            return await self._sealed(submission, part.domain, part.verdicts, content, part.places)
+        return content
 
     def _copies(self, submission: Submission, domain: Receiving, place: int, decision: Decision) -> Iterator[Copy]:
         recipient = submission.recipients[place]
         orcpt = f"rfc822;{recipient}"
         routes = [_route_json(one, recipient) for one in decision.matched]
         told = orjson.dumps({"routes": routes}) if routes else None
-        routed = orjson.dumps({"flags": {"is-routed": True}, "routes": routes})
         made = 0
         for to in decision.forwards:
             address = _target(to)
             if address is None:
-                log.warning("route-target-bad", target=to.text[:200], rcpt=str(recipient))
+                log.warning("route-target-bad", target=without_password(to.text)[:200], rcpt=str(recipient))
                 continue
             made += 1
             personal = None
             if isinstance(address, Url):
                 personal = orjson.dumps({"kind": "raw" if to.kind is Kind.RAW_URL else "forward"})
-            yield Copy(address, place, personal, orcpt, routed)
+            yield Copy(address, place, personal, orcpt, told)
         for keep in decision.keeps:
             made += 1
             yield from self._kept(domain, recipient, place, keep, told)
@@ -251,7 +298,7 @@ def _route_json(matched: Matched, recipient: Address) -> dict[str, Any]:
         "expression": row.expression,
         "priority": row.priority,
         "description": row.description,
-        "actions": list(row.actions),
+        "actions": [_PASSWORD.sub(r"\1", action) for action in row.actions],
         "match": {"recipient": str(recipient)},
     }
 

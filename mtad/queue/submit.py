@@ -327,7 +327,7 @@ class Submit:
             deliver_at=deliver_at,
             segment=None,
             position=None,
-            about=_about(submission, prepared.block, made_id, deliver_at),
+            about=_about(submission, prepared.block, made_id, deliver_at, routed=bool(flags & Flag.ROUTED)),
             options=(options.to_json() or None) if options is not None else None,
             content=whole,
         )
@@ -392,7 +392,9 @@ def _done(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:
     return (own, message.id, message.domain_id, UNRESOLVED, str(copy.address), *done)
 
 
-def _about(submission: Submission, block: HeaderBlock, made_id: str, deliver_at: float | None) -> bytes:
+def _about(
+    submission: Submission, block: HeaderBlock, made_id: str, deliver_at: float | None, *, routed: bool = False
+) -> bytes:
     """What events, DSNs and `mtad message show` tell of the message, besides its columns."""
     about: dict[str, Any] = {
         "message-id": block.message_id or made_id,
@@ -413,4 +415,6 @@ def _about(submission: Submission, block: HeaderBlock, made_id: str, deliver_at:
             about[key] = value
     if deliver_at is not None:
         about["scheduled-for"] = deliver_at
+    if routed:
+        about["is-routed"] = True
     return orjson.dumps(about)
