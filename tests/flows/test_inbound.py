@@ -1,0 +1,351 @@
+"""Mail from the world through a real daemon: in by SMTP, judged, routed, posted, forwarded, stored."""
+
+import asyncio
+import json
+import smtplib
+import subprocess
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+
+import dkim as dkimpy
+import pytest
+
+from mtad.api.control import reach
+from mtad.api.route_operations import RouteOperations, RouteView
+from tests.dnsserver import DnsServer
+from tests.flows.application import Application, NameServer
+from tests.inbound.zones import fill, quoted
+from tests.live import Daemon, field_of, wait_until
+
+DOMAIN = "sandbox.mtad.test"
+API_KEY = "key-0123456789abcdef0123456789abcdef"  # signs posts too
+PICTURE = b"\x89PNG\r\n\x1a\n\x00\x01\x02\xff"
+STRICT = (
+    b"From: Boss <boss@strict.example>\r\nTo: x\r\nSubject: pay this\r\nMessage-ID: <s1@strict.example>\r\n\r\nx\r\n"
+)
+
+
+def zones(dns: DnsServer) -> None:
+    """example.org: SPF for 192.0.2.0/24 alone, DMARC reject. strict.example: signs nothing, wants all else refused."""
+    fill(dns)
+    dns.add("strict.example", "TXT", quoted("v=spf1 -all"))
+    dns.add("_dmarc.strict.example", "TXT", quoted("v=DMARC1; p=reject"))
+
+
+class Inland(Daemon):
+    """`mtad dev` that knows our name server, and ways to give it routes and mail."""
+
+    def __init__(self, folder: Path, names: NameServer, *settings: str) -> None:
+        self.settings = (
+            f'dns.nameservers=["{names.address}"]',
+            "webhooks.retry_waits_s=[0.1,0.1,0.1]",
+            *settings,
+        )
+        super().__init__(folder, *self.settings)
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--api-key", API_KEY]
+
+    def route(self, name: str, *actions: str, priority: int = 0, expression: str = "") -> RouteView:
+        """For mail to `name` at our domain; or for what the expression says."""
+        said = expression or f'match_recipient("{name}@{DOMAIN}$")'
+
+        async def add() -> RouteView:
+            async with reach(self.data) as desk:
+                return await desk.ask(RouteOperations.route_add, said, actions, priority)
+
+        return asyncio.run(add())
+
+    def receive(self, content: bytes | EmailMessage, *recipients: str, sender: str = "ann@elsewhere.example") -> None:
+        """By the MX, as a stranger. Raises what smtplib does."""
+        octets = content if isinstance(content, bytes) else content.as_bytes(policy=SMTP)
+        to = [one if "@" in one else f"{one}@{DOMAIN}" for one in recipients]
+        with self.client("mx", login=False) as client:
+            assert client.sendmail(sender, to, octets) == {}
+
+    def settled(self, recipient: str, word: str, count: int = 1) -> list[dict[str, Any]]:
+        """Events of that kind with that recipient, once there are so many."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = [one for one in self.events("--event", word) if one["recipient"] == recipient]
+            return len(found) >= count
+
+        wait_until(look, 15.0, f"{count} {word} for {recipient}")
+        return found
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Application]:
+    with Application() as application:
+        yield application
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[NameServer]:
+    with NameServer(zones) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def inland(tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Iterator[Inland]:
+    """One for all tests that need no settings of their own; every route is for names of its test alone."""
+    with Inland(tmp_path_factory.mktemp("inland"), names) as daemon:
+        yield daemon
+        daemon.until_drained()
+        assert daemon.check()["faults"] == []
+
+
+def letter(subject: str = "Größe & Gewicht", text: str = "How big is it?\n") -> EmailMessage:
+    made = EmailMessage()
+    made["From"] = "Ann Ähre <ann@elsewhere.example>"
+    made["To"] = "Shop <shop@sandbox.mtad.test>"
+    made["Subject"] = subject
+    made["Message-ID"] = "<m-1@elsewhere.example>"
+    made["Date"] = "Mon, 23 Nov 2026 10:00:00 +0000"
+    made.set_content(text)
+    return made
+
+
+def parcel() -> EmailMessage:
+    """With html, an inline picture and two files."""
+    made = letter(text="See below.\n\n> You wrote\n> something\n")
+    made.add_alternative('<p>See <img src="cid:pic@x"></p>', subtype="html")
+    made.get_payload()[1].add_related(PICTURE, "image", "png", cid="<pic@x>", filename="pic.png")
+    made.add_attachment(b"a;b\r\n1;2\r\n", "text", "csv", filename="Größen.csv")
+    made.add_attachment(b"\x00\xff" * 9000, "application", "octet-stream", filename="a.bin")
+    return made
+
+
+def test_a_parsed_post_has_the_message_in_pieces_its_files_and_a_good_signature(
+    inland: Inland, app: Application
+) -> None:
+    inland.route("parsed", f'forward("{app.url("parsed")}")')
+    inland.receive(parcel(), "parsed")
+    post = app.one("parsed")
+    assert (post["recipient"], post["sender"]) == (f"parsed@{DOMAIN}", "ann@elsewhere.example")
+    assert (post["from"], post["subject"]) == ("Ann Ähre <ann@elsewhere.example>", "Größe & Gewicht")
+    assert post["body-plain"].startswith("See below.")
+    assert post["stripped-text"].strip() == "See below."
+    assert post["body-html"].startswith("<p>See <img")
+    assert post["attachment-count"] == "3"
+    assert {name: (file[0], file[2]) for name, file in post.files.items()} == {
+        "attachment-1": ("pic.png", PICTURE),
+        "attachment-2": ("Größen.csv", b"a;b\r\n1;2\r\n"),
+        "attachment-3": ("a.bin", b"\x00\xff" * 9000),
+    }
+    assert json.loads(post["content-id-map"]) == {"<pic@x>": "attachment-1"}
+    assert (post["X-Mailgun-Incoming"], post["X-Envelope-From"]) == ("Yes", "<ann@elsewhere.example>")
+    names = [name for name, _ in json.loads(post["message-headers"])]
+    assert {"From", "Subject", "Received", "Authentication-Results", "X-Mailgun-Incoming"} <= set(names)
+    assert "event" not in post
+    assert "attachments" not in post
+    assert post.is_signed(API_KEY)
+    assert not post.is_signed("key-other")
+
+
+def test_a_url_that_ends_in_mime_gets_the_message_itself(inland: Inland, app: Application) -> None:
+    inland.route("raw", f'forward("{app.url("raw/mime/?a=b")}")')
+    sent = parcel()
+    inland.receive(sent, "raw")
+    post = app.one("raw/mime/?a=b")
+    assert "body-plain" not in post
+    assert not post.files
+    assert post["recipient"] == f"raw@{DOMAIN}"
+    body = sent.as_bytes(policy=SMTP).partition(b"\r\n\r\n")[2].decode()
+    assert post["body-mime"].endswith(body)
+    assert "X-Mailgun-Incoming: Yes\r\n" in post["body-mime"]
+    assert post.is_signed(API_KEY)
+
+
+def test_routes_are_done_by_priority_until_one_stops(inland: Inland, app: Application) -> None:
+    for name, priority, more in (("third", 30, ()), ("first", 10, ()), ("second", 20, ("stop()",))):
+        inland.route("rank", f'forward("{app.url(name)}")', *more, priority=priority)
+    inland.receive(letter(), "rank")
+    app.got("first")
+    app.got("second")
+    inland.until_drained()
+    assert app.at("third") == []
+
+
+def test_catch_all_takes_what_no_route_before_it_took(inland: Inland, app: Application) -> None:
+    inland.route("rest-known", f'forward("{app.url("rest-known")}")', priority=40)
+    inland.route(
+        "", f'forward("{app.url("rest")}")', priority=50, expression='catch_all() and match_recipient("rest-")'
+    )
+    inland.receive(letter(), "rest-known", "rest-other")
+    assert app.one("rest-known")["recipient"] == f"rest-known@{DOMAIN}"
+    assert app.one("rest")["recipient"] == f"rest-other@{DOMAIN}"
+
+
+def test_each_recipient_and_each_destination_gets_a_post_of_its_own_with_what_was_captured(
+    inland: Inland, app: Application
+) -> None:
+    urls = app.url(r"many-\1"), app.url(r"other-\g<who>")
+    inland.route("", f'forward("{", ".join(urls)}")', expression=r'match_recipient("many\+(?P<who>.*)@")')
+    inland.receive(letter(), "many+one", "many+two")
+    for path in ("many-one", "other-one", "many-two", "other-two"):
+        assert app.one(path)["recipient"] == f"many+{path.rpartition('-')[2]}@{DOMAIN}"
+    accepted = [one for one in inland.events("--event", "accepted") if one["recipient"].startswith("many+")]
+    assert sorted(one["recipient"] for one in accepted) == [
+        f"many+{who}@{DOMAIN}" for who in ("one",) * 2 + ("two",) * 2
+    ]
+
+
+def test_store_keeps_the_message_and_tells_where(inland: Inland, app: Application) -> None:
+    inland.route("keep", f'store(notify="{app.url("kept")}")')
+    inland.receive(parcel(), "keep")
+    post = app.one("kept")
+    assert post["domain"] == DOMAIN
+    assert post["message-url"].startswith(f"{inland.ready['http']}/v3/domains/{DOMAIN}/messages/")
+    assert not post.files
+    attachments = json.loads(post["attachments"])
+    assert [(one["name"], one["size"]) for one in attachments] == [
+        ("pic.png", 12),
+        ("Größen.csv", 10),
+        ("a.bin", 18_000),
+    ]
+    assert post["attachment-count"] == "3"
+    assert json.loads(post["content-id-map"])["<pic@x>"]["name"] == "pic.png"
+    assert post.is_signed(API_KEY)
+    [event] = inland.settled(f"keep@{DOMAIN}", "stored")
+    assert event["storage"]["url"] == post["message-url"]
+    [delivered] = inland.settled(f"keep@{DOMAIN}", "delivered")
+    assert delivered["envelope"]["transport"] == "http"
+
+
+def test_store_alone_posts_nothing(inland: Inland, app: Application) -> None:
+    inland.route("silent", "store()")
+    inland.receive(letter(), "silent")
+    [event] = inland.settled(f"silent@{DOMAIN}", "stored")
+    assert event["storage"]["key"] in event["storage"]["url"]
+    assert [one for one in app.posts if one["recipient"] == f"silent@{DOMAIN}"] == []
+
+
+def test_stop_alone_takes_the_message_and_does_nothing(inland: Inland) -> None:
+    inland.route("hole", "stop()")
+    inland.receive(letter(), "hole")
+    [event] = inland.settled(f"hole@{DOMAIN}", "delivered")
+    assert event["delivery-status"]["description"].startswith("stop() alone")
+
+
+def test_mail_forwarded_to_an_address_is_the_same_mail_sealed_and_does_not_come_round(inland: Inland) -> None:
+    inland.route("onward", 'forward("ann@far.example")')
+    sent = parcel().as_bytes(policy=SMTP)
+    inland.receive(sent, "onward")
+    content = inland.captured("ann@far.example")
+    assert content.endswith(sent)  # every octet of it, below our own fields
+    assert field_of(content, "x-loop")
+    [reverse_path] = inland.ask("SELECT reverse_path FROM captured WHERE recipients LIKE '%ann@far.example%'")[0]
+    assert reverse_path.startswith("bounce+")
+    assert reverse_path.endswith(f"@{DOMAIN}")
+    records = json.loads(inland.mtad("domain", "show", DOMAIN, "--json").stdout)["records"]
+    [key] = [one["value"].encode() for one in records if one["kind"] == "dkim"]
+    verdict, results, reason = dkimpy.arc_verify(content, dnsfunc=lambda name, timeout=5: key)
+    assert (verdict, reason) == (b"pass", "success"), results
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        inland.receive(content, "onward")
+    assert refusal.value.smtp_code == 554
+    assert b"loop" in refusal.value.smtp_error
+
+
+def test_a_post_that_fails_is_made_again_signed_anew(inland: Inland, app: Application) -> None:
+    app.answers["later"] = [500, 302]
+    inland.route("later", f'forward("{app.url("later")}")')
+    inland.receive(parcel(), "later")
+    posts = app.got("later", 3)
+    assert all(post.is_signed(API_KEY) for post in posts)
+    assert len({post["token"] for post in posts}) == 3
+    failed = inland.settled(f"later@{DOMAIN}", "failed", 2)
+    assert [(one["severity"], one["delivery-status"]["code"]) for one in failed] == [
+        ("temporary", 500),
+        ("temporary", 302),
+    ]
+    inland.settled(f"later@{DOMAIN}", "delivered")
+
+
+def test_406_is_the_end_of_it(inland: Inland, app: Application) -> None:
+    app.answers["never"] = [406]
+    inland.route("never", f'forward("{app.url("never")}")')
+    inland.receive(letter(), "never")
+    [failed] = inland.settled(f"never@{DOMAIN}", "failed")
+    assert (failed["severity"], failed["delivery-status"]["code"]) == ("permanent", 406)
+    assert len(app.at("never")) == 1
+
+
+def test_a_post_is_given_up_when_the_waits_are_used_up(inland: Inland, app: Application) -> None:
+    app.answers["hopeless"] = [500] * 9
+    inland.route("hopeless", f'forward("{app.url("hopeless")}")')
+    inland.receive(letter(), "hopeless")
+    failed = inland.settled(f"hopeless@{DOMAIN}", "failed", 4)
+    assert [one["severity"] for one in failed] == ["temporary"] * 3 + ["permanent"]
+    assert len(app.at("hopeless")) == 4
+
+
+@pytest.mark.parametrize("recipient", [f"nobody@{DOMAIN}", "nobody@sub.sandbox.mtad.test"])
+def test_a_recipient_no_route_can_take_is_refused_at_rcpt(inland: Inland, recipient: str) -> None:
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refusal:
+        inland.receive(letter(), recipient)
+    [(code, text)] = refusal.value.recipients.values()
+    assert (code, text[:5]) in ((550, b"5.1.1"), (550, b"5.7.1"))
+
+
+def test_mail_without_a_sender_is_taken(inland: Inland, app: Application) -> None:
+    inland.route("null", f'forward("{app.url("null")}")', 'forward("null@far.example")')
+    inland.receive(letter(), "null", sender="")
+    assert app.one("null")["sender"] == ""
+    inland.captured("null@far.example")
+    assert inland.ask("SELECT reverse_path FROM captured WHERE recipients LIKE '%null@far.example%'") == [("",)]
+
+
+def test_what_dmarc_rejects_is_refused_in_the_session_and_told(inland: Inland, app: Application) -> None:
+    inland.route("strict", f'forward("{app.url("strict")}")')
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        inland.receive(STRICT, "strict", sender="boss@strict.example")
+    assert refusal.value.smtp_code == 550
+    [event] = inland.settled(f"strict@{DOMAIN}", "rejected")
+    assert "From domain" in event["reject"]["description"]
+    assert event["message"]["headers"]["message-id"] == "s1@strict.example"
+    assert app.at("strict") == []
+
+
+def test_events_of_routed_mail_name_the_recipient_and_the_target_and_no_password(
+    inland: Inland, app: Application
+) -> None:
+    app.answers["told"] = [500]
+    url = app.url("told", user="user:s3cr3t")
+    made = inland.route("told", f'forward("{url}")')
+    inland.receive(letter(), "told")
+    posts = app.got("told", 2)
+    assert posts[0].headers["Authorization"].startswith("Basic ")
+    inland.settled(f"told@{DOMAIN}", "delivered")
+    accepted, failed, delivered = [one for one in inland.events() if one["recipient"] == f"told@{DOMAIN}"]
+    assert [one["event"] for one in (accepted, failed, delivered)] == ["accepted", "failed", "delivered"]
+    assert all(one["flags"]["is-routed"] for one in (accepted, failed, delivered))
+    assert accepted["routes"][0]["id"] == made.id
+    assert accepted["routes"][0]["match"] == {"recipient": f"told@{DOMAIN}"}
+    assert delivered["envelope"]["transport"] == "http"
+    assert delivered["envelope"]["targets"] == app.url("told")
+    assert delivered["delivery-status"]["code"] == 200
+    assert "s3cr3t" not in json.dumps([accepted, failed, delivered])
+    assert "s3cr3t" not in inland.log
+
+
+def test_swaks_delivers_to_the_mx(
+    inland: Inland, app: Application, tmp_path: Path, require_peer: Callable[..., Path]
+) -> None:
+    swaks = require_peer("swaks")
+    inland.route("swaks", f'forward("{app.url("swaks")}")')
+    host, port = inland.address("mx")
+    words = [str(swaks), "--server", host, "--port", str(port), "--from", "ann@elsewhere.example"]
+    file = tmp_path / "notes.txt"
+    file.write_text("noted")
+    words += ["--to", f"swaks@{DOMAIN}", "--attach-name", "notes.txt", "--attach", f"@{file}", "--tls"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    post = app.one("swaks")
+    assert post.files["attachment-1"][0] == "notes.txt"
+    assert post["subject"].startswith("test ")
