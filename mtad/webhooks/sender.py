@@ -89,7 +89,7 @@ class Sender:
         self._passed: dict[int, _Lane] = {}  # lanes that had their turn and found another bound than their own
         self._passed_slow: dict[int, _Lane] = {}  # the same at slow hosts
         self._unsettled: list[tuple[_Lane, Post, Settled]] = []
-        self._looks_at = 0.0
+        self._looks_at = self._again_at = 0.0
         self._partial = self._stopping = False
         self._tasks: asyncio.TaskGroup | None = None
         self.wake = asyncio.Event()
@@ -330,6 +330,8 @@ class Sender:
             return
         if done.exception() is not None:
             log.error("post-unsettled", post=queue_id(post.id), cause=done.exception())
+            if not self._unsettled:
+                self._again_at = self._clock.now() + PROBE_S
             self._unsettled.append((lane, post, settled))
             self.wake.set()
             return
@@ -339,7 +341,9 @@ class Sender:
             self.wake.set()
 
     def _put_again(self) -> None:
-        """What was posted and could not be written down."""
+        """What was posted and could not be written down: not at once, as the store has to recover first."""
+        if self._clock.now() < self._again_at:
+            return
         unsettled, self._unsettled = self._unsettled, []
         for lane, post, settled in unsettled:
             self._put(lane, post, settled)
