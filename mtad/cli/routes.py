@@ -32,7 +32,7 @@ def route() -> None:
 @click.argument("expression")
 @click.option("--action", "actions", multiple=True, required=True, metavar="ACTION", help=_ACTION)
 @click.option("--priority", default=0, show_default=True, help="Lower ones are looked at first.")
-@click.option("--description", default="", metavar="TEXT")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @operator
 async def add(
     desk: Desk, out: Output, expression: str, actions: tuple[str, ...], priority: int, description: str
@@ -74,7 +74,7 @@ async def show(desk: Desk, out: Output, id_: str) -> None:
 @click.option("--expression", metavar="TEXT")
 @click.option("--action", "actions", multiple=True, metavar="ACTION", help=f"Instead of all there were: {_ACTION}")
 @click.option("--priority", type=int, metavar="NUMBER")
-@click.option("--description", metavar="TEXT")
+@click.option("--description", metavar="TEXT", help="What it is for.")
 @operator
 async def set_(
     desk: Desk,
