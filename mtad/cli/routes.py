@@ -71,9 +71,9 @@ async def show(desk: Desk, out: Output, id_: str) -> None:
 
 @route.command("set")
 @click.argument("id_", metavar="ID")
-@click.option("--expression", metavar="TEXT")
+@click.option("--expression", metavar="TEXT", help="Which mail it is for.")
 @click.option("--action", "actions", multiple=True, metavar="ACTION", help=f"Instead of all there were: {_ACTION}")
-@click.option("--priority", type=int, metavar="NUMBER")
+@click.option("--priority", type=int, metavar="NUMBER", help="Lower ones are looked at first.")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @operator
 async def set_(
