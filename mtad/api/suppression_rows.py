@@ -44,7 +44,10 @@ def read_value(table: Table, text: str) -> str:
     text = text.strip()
     try:
         if table is Table.ALLOWLIST and text.rpartition("@")[0] == "":
-            return "@" + ascii_domain(text.lstrip("@"))
+            domain = ascii_domain(text.lstrip("@"))
+            if "." not in domain:
+                raise Impossible(f"{shorten(text)!r} is no address and no full domain name")
+            return "@" + domain
         return parse_address(text).key
     except BadAddress as error:
         raise Impossible(f"{shorten(text)!r} is no address: {error}") from None

@@ -421,7 +421,7 @@ async def test_an_id_is_found_among_many_of_its_second(client):
         (
             "whitelists",
             "whitelist_csv",
-            f"address,domain\n{BOB},\n,x.org\n,\n",
+            f"address,domain\n{BOB},\n,x.org\n,\nbad,\n",
             [
                 {"type": "domain", "value": "x.org", "reason": "", "createdAt": NOW},
                 {"type": "address", "value": BOB, "reason": "", "createdAt": NOW},
