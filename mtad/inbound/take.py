@@ -8,7 +8,7 @@ done at once.
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, NoReturn, Protocol
@@ -142,11 +142,12 @@ class Take:
             if action not in judged:
                 judged[action] = await self._check(submission, block, DomainSettings(action))
             verdicts = judged[action]
+            theirs = replace(submission, recipients=[submission.recipients[place] for place in places])
             if verdicts.refusal is not None:
-                self._refuse(submission, block, verdicts.refusal, domain)
+                self._refuse(theirs, block, verdicts.refusal, domain)
             if verdicts.drop:
                 self.tally.dropped += 1
-                self.submit.reject(submission, block, _spam_reply(verdicts), domain.name)
+                self.submit.reject(theirs, block, _spam_reply(verdicts), domain.name)
             else:
                 wanted.append(_Part(domain, places, verdicts))
         return await self._route(submission, wanted) if wanted else self.ids.next()
