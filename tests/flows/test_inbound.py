@@ -1,81 +1,25 @@
 """Mail from the world through a real daemon: in by SMTP, judged, routed, posted, forwarded, stored."""
 
-import asyncio
+import base64
 import json
 import smtplib
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
-from typing import Any
 
 import dkim as dkimpy
 import pytest
 
-from mtad.api.control import reach
-from mtad.api.route_operations import RouteOperations, RouteView
-from tests.dnsserver import DnsServer
 from tests.flows.application import Application, NameServer
-from tests.inbound.zones import fill, quoted
-from tests.live import Daemon, field_of, wait_until
+from tests.flows.inland import API_KEY, DOMAIN, PICTURE, Inland, letter, parcel, zones
+from tests.live import field_of
 
-DOMAIN = "sandbox.mtad.test"
-API_KEY = "key-0123456789abcdef0123456789abcdef"  # signs posts too
-PICTURE = b"\x89PNG\r\n\x1a\n\x00\x01\x02\xff"
 STRICT = (
     b"From: Boss <boss@strict.example>\r\nTo: x\r\nSubject: pay this\r\nMessage-ID: <s1@strict.example>\r\n\r\nx\r\n"
 )
-
-
-def zones(dns: DnsServer) -> None:
-    """example.org: SPF for 192.0.2.0/24 alone, DMARC reject. strict.example: signs nothing, wants all else refused."""
-    fill(dns)
-    dns.add("strict.example", "TXT", quoted("v=spf1 -all"))
-    dns.add("_dmarc.strict.example", "TXT", quoted("v=DMARC1; p=reject"))
-
-
-class Inland(Daemon):
-    """`mtad dev` that knows our name server, and ways to give it routes and mail."""
-
-    def __init__(self, folder: Path, names: NameServer, *settings: str) -> None:
-        self.settings = (
-            f'dns.nameservers=["{names.address}"]',
-            "webhooks.retry_waits_s=[0.1,0.1,0.1]",
-            *settings,
-        )
-        super().__init__(folder, *self.settings)
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--api-key", API_KEY]
-
-    def route(self, name: str, *actions: str, priority: int = 0, expression: str = "") -> RouteView:
-        """For mail to `name` at our domain; or for what the expression says."""
-        said = expression or f'match_recipient("{name}@{DOMAIN}$")'
-
-        async def add() -> RouteView:
-            async with reach(self.data) as desk:
-                return await desk.ask(RouteOperations.route_add, said, actions, priority)
-
-        return asyncio.run(add())
-
-    def receive(self, content: bytes | EmailMessage, *recipients: str, sender: str = "ann@elsewhere.example") -> None:
-        """By the MX, as a stranger. Raises what smtplib does."""
-        octets = content if isinstance(content, bytes) else content.as_bytes(policy=SMTP)
-        to = [one if "@" in one else f"{one}@{DOMAIN}" for one in recipients]
-        with self.client("mx", login=False) as client:
-            assert client.sendmail(sender, to, octets) == {}
-
-    def settled(self, recipient: str, word: str, count: int = 1) -> list[dict[str, Any]]:
-        """Events of that kind with that recipient, once there are so many."""
-        found: list[dict[str, Any]] = []
-
-        def look() -> bool:
-            found[:] = [one for one in self.events("--event", word) if one["recipient"] == recipient]
-            return len(found) >= count
-
-        wait_until(look, 15.0, f"{count} {word} for {recipient}")
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -97,27 +41,6 @@ def inland(tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Itera
         yield daemon
         daemon.until_drained()
         assert daemon.check()["faults"] == []
-
-
-def letter(subject: str = "Größe & Gewicht", text: str = "How big is it?\n") -> EmailMessage:
-    made = EmailMessage()
-    made["From"] = "Ann Ähre <ann@elsewhere.example>"
-    made["To"] = "Shop <shop@sandbox.mtad.test>"
-    made["Subject"] = subject
-    made["Message-ID"] = "<m-1@elsewhere.example>"
-    made["Date"] = "Mon, 23 Nov 2026 10:00:00 +0000"
-    made.set_content(text)
-    return made
-
-
-def parcel() -> EmailMessage:
-    """With html, an inline picture and two files."""
-    made = letter(text="See below.\n\n> You wrote\n> something\n")
-    made.add_alternative('<p>See <img src="cid:pic@x"></p>', subtype="html")
-    made.get_payload()[1].add_related(PICTURE, "image", "png", cid="<pic@x>", filename="pic.png")
-    made.add_attachment(b"a;b\r\n1;2\r\n", "text", "csv", filename="Größen.csv")
-    made.add_attachment(b"\x00\xff" * 9000, "application", "octet-stream", filename="a.bin")
-    return made
 
 
 def test_a_parsed_post_has_the_message_in_pieces_its_files_and_a_good_signature(
@@ -215,6 +138,39 @@ def test_store_keeps_the_message_and_tells_where(inland: Inland, app: Applicatio
     assert event["storage"]["url"] == post["message-url"]
     [delivered] = inland.settled(f"keep@{DOMAIN}", "delivered")
     assert delivered["envelope"]["transport"] == "http"
+
+
+def asked(url: str, method: str = "GET", accept: str = "*/*") -> tuple[int, bytes, dict[str, str]]:
+    """With the API key, as a receiver of a notice would."""
+    login = base64.b64encode(f"api:{API_KEY}".encode()).decode()
+    request = urllib.request.Request(url, method=method, headers={"Authorization": f"Basic {login}", "Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), dict(error.headers)
+
+
+def test_a_stored_message_is_fetched_in_pieces_whole_and_by_file_and_deleted(inland: Inland, app: Application) -> None:
+    inland.route("fetch", f'store(notify="{app.url("fetch")}")')
+    sent = parcel().as_bytes(policy=SMTP)
+    inland.receive(sent, "fetch")
+    post = app.one("fetch")
+    url = post["message-url"]
+    status, body, _ = asked(url)
+    found = json.loads(body)
+    assert (status, found["recipients"], found["sender"]) == (200, f"fetch@{DOMAIN}", "ann@elsewhere.example")
+    assert (found["subject"], found["From"]) == ("Größe & Gewicht", "Ann Ähre <ann@elsewhere.example>")
+    assert found["body-plain"] == post["body-plain"]
+    assert found["attachments"] == json.loads(post["attachments"])
+    pictures = [one for one in found["attachments"] if one["name"] == "pic.png"]
+    status, octets, headers = asked(pictures[0]["url"])
+    assert (status, octets, headers["Content-Type"]) == (200, PICTURE, "image/png")
+    _, body, _ = asked(url, accept="message/rfc2822")
+    assert json.loads(body)["body-mime"].endswith(sent.decode())
+    assert asked(url, "DELETE")[0] == 200
+    assert asked(url)[0] == 404
 
 
 def test_store_alone_posts_nothing(inland: Inland, app: Application) -> None:
