@@ -1,28 +1,36 @@
 """What the journal costs: pages of events from a store of millions, and what its indexes cost the intake.
 
   .venv/bin/python bench/events.py build FOLDER [EVENTS]    a store of about EVENTS events (5,000,000), by SQL
-  .venv/bin/python bench/events.py read FOLDER              pages and filters through the API's own code, in milliseconds
-  .venv/bin/python bench/events.py intake FOLDER [OCTETS]   Outgoing.accept in batches of 50, and with no index, each, and all
+  .venv/bin/python bench/events.py read FOLDER              pages and filters by the API's own code
+  .venv/bin/python bench/events.py intake FOLDER [OCTETS]   Outgoing.accept with and without the index
 
 `intake` works on copies beside the store it is given.
 """
 
+import asyncio
+import random
 import shutil
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 
+from mtad.api.http.call import Call, Handler, Principal
+from mtad.api.http.events import Events
+from mtad.api.http.params import Params
+from mtad.api.http.stats import Stats
+from mtad.api.http.totals import SHAPES
+from mtad.clock import SystemClock
 from mtad.mail.event import EventType
-from mtad.mail.ids import IdSource, floor_at, queue_id
+from mtad.mail.ids import IdSource, floor_at
 from mtad.mail.metric import Metric
 from mtad.storage import lookups
-from mtad.storage.database import migrate
+from mtad.storage.accounts import DomainRow
+from mtad.storage.database import migrate, open_database
 from mtad.storage.outgoing import Accept, Outgoing, Settle, State
 from mtad.storage.record import Records
 from mtad.storage.spool import Spool
@@ -109,6 +117,105 @@ def build(folder: Path, events: int) -> None:
     connection.close()
 
 
+async def read(folder: Path) -> None:
+    """One page after the other, of 300 events, through the chapters' own handlers: no HTTP, no other load."""
+    async with open_database(folder, SystemClock(), cache_octets=16_777_216) as database:
+        database.writer.follow(lambda: floor_at(NOW))
+        events, stats = Events(database, SystemClock(), lambda: DAYS * 86_400.0), Stats(database, lambda: 183 * 86_400)
+        rng = random.Random(1)
+        took = []
+        for _ in range(1000):
+            begin = NOW - rng.random() * DAYS * 86_400
+            took.append(await _timed(events.page, begin=str(begin), ascending=rng.choice(("yes", "no")), limit="300"))
+        _tell("a page of 300, anywhere", took)
+        page, path = [], ""
+        for _ in range(300):
+            started = time.perf_counter()
+            answer = await events.page(_call({"page": path} if path else {"limit": "300"}))
+            page.append((time.perf_counter() - started) * 1e3)
+            path = orjson.loads(answer.body)["paging"]["next"].rpartition("=")[2]
+        _tell("a page of 300, one after the other", page)
+        for name, filters in _FILTERS.items():
+            took = []
+            for turn in range(40):
+                given = {key: text.format(number=_number(rng), **_message_id(rng)) for key, text in filters.items()}
+                if turn % 2:
+                    given["begin"] = str(NOW - rng.random() * DAYS * 86_400)
+                took.append(await _timed(events.page, limit="300", **given))
+            _tell(name, took)
+        half = {"start": str(NOW - 183 * 86_400), "end": str(NOW)}
+        query = Params([("event", name) for name in SHAPES] + list(half.items()))
+        for resolution in ("hour", "day", "month"):
+            took = [await _timed(stats.of_domain, query, resolution=resolution) for _ in range(20)]
+            _tell(f"stats/total, 6 months, all events, by the {resolution}", took)
+        took = [await _timed(stats.daily) for _ in range(20)]
+        _tell("stats, 6 months", took)
+
+
+_FILTERS = {
+    "recipient, rare": {"recipient": "user{number}@d{domain}.example"},
+    "recipient, 1 in 50": {"recipient": "monitor@ops.example"},
+    "recipient, part": {"recipient": "@ops.example"},
+    "recipient, unknown": {"recipient": "x{number}@x.example"},
+    "message-id": {"message-id": "{message_id}"},
+    "event, common": {"event": "delivered"},
+    "event, two": {"event": "opened OR clicked"},
+    "event, rare": {"event": "complained"},
+    "severity": {"severity": "permanent"},
+    "tags, 1 in 2": {"tags": "newsletter"},
+    "tags, 1 in 20": {"tags": "welcome"},
+    "tags, 1 in 140": {"tags": "t3"},
+    "tags, rare": {"tags": "rare-{rare}"},
+    "tags, unknown": {"tags": "x-{number}"},
+    "tags and event": {"tags": "t3", "event": "clicked"},
+    "recipient and event": {"recipient": "monitor@ops.example", "event": "delivered"},
+    "subject (no index), common": {"subject": '"news number" -9'},
+}
+
+
+def _number(rng: random.Random) -> int:
+    return rng.randrange(800_000)
+
+
+def _message_id(rng: random.Random) -> dict[str, object]:
+    number = rng.randrange(2_000_000)
+    return {
+        "message_id": f"{number * 2654435761 % 4294967296:08x}.{number}@client.example",
+        "domain": rng.randrange(5000),
+        "rare": rng.randrange(250) * 20 + 15,
+    }
+
+
+def _call(parameters: dict[str, str], params: Params | None = None) -> Call:
+    domain = DomainRow(1, "mg.example.com", 0.0, "", True, None)
+    pairs = [*(params or ()), *parameters.items()]
+    return Call(
+        method="GET",
+        version=3,
+        path="/mg.example.com/events",
+        variables={"domain": domain.name},
+        params=Params(pairs),
+        principal=Principal(1, "bench", None),
+        base_url="http://127.0.0.1",
+        peer="",
+        now=NOW,
+        request_id="",
+        found_domain=domain,
+    )
+
+
+async def _timed(handler: Handler, params: Params | None = None, **parameters: str) -> float:
+    started = time.perf_counter()
+    await handler(_call(parameters, params))
+    return (time.perf_counter() - started) * 1e3
+
+
+def _tell(what: str, took: list[float]) -> None:
+    took.sort()
+    p99 = took[min(len(took) - 1, int(len(took) * 0.99))]
+    print(f"{what:45} median {statistics.median(took):6.1f}  p99 {p99:6.1f}  most {took[-1]:6.1f} ms")
+
+
 def _hours() -> range:
     """Of six months."""
     end = int(NOW) // 3600
@@ -126,7 +233,8 @@ def intake(folder: Path, octets: int) -> None:
         for name, variant in variants.items():
             wall, cpu = statistics.median(variant.wall), statistics.mean(variant.cpu)
             log = variant.log / ROUNDS / BATCH
-            print(f"{name or 'none':22} {wall:6.0f} µs, CPU {cpu:6.1f} µs ({(cpu / base - 1) * 100:+.0f} %), log {log:,.0f} octets")
+            more = (cpu / base - 1) * 100
+            print(f"{name or 'none':16} {wall:6.0f} µs, CPU {cpu:6.1f} µs ({more:+.0f} %), log {log:,.0f} octets")
 
 
 _NEW = ("events_domain",)
@@ -196,5 +304,7 @@ if __name__ == "__main__":
     match word:
         case "build":
             build(Path(folder), int(more[0]) if more else 5_000_000)
+        case "read":
+            asyncio.run(read(Path(folder)))
         case "intake":
             intake(Path(folder), int(more[0]) if more else 2000)

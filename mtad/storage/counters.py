@@ -99,12 +99,15 @@ def stats(
     by_start = {step.at: step for step in found}
     ids, numbers = orjson.dumps(list(domain_ids)).decode(), [int(metric) for metric in metrics or Metric]
     end = after_step(found[-1].at, resolution) // HOUR_S
-    hours = 1 if resolution is Resolution.HOUR else DAY_H
+    statement = _HOURS if resolution is Resolution.HOUR else _DAYS
     rows = connection.execute(
-        _STATS, (ids, label, orjson.dumps(numbers).decode(), found[0].at // HOUR_S, end, hours)
+        statement, (ids, label, orjson.dumps(numbers).decode(), found[0].at // HOUR_S, end)
     ).fetchall()
+    known = {int(metric): metric for metric in Metric}
+    months = resolution is Resolution.MONTH
     for number, hour, n in rows:
-        counts, metric = by_start[step_of(hour * HOUR_S, resolution)].counts, Metric(number)
+        at, metric = hour * HOUR_S, known[number]
+        counts = by_start[step_of(at, resolution) if months else at].counts
         counts[metric] = counts.get(metric, 0) + n
     return found
 
@@ -202,11 +205,11 @@ def delete_tag(connection: sqlite3.Connection, domain_id: int, name: str, limit:
 
 
 _TAG = "shown, description, first_at, last_at"
-_STATS = """
-    SELECT metric, hour / ?6 * ?6, sum(n) FROM counters
-    WHERE domain_id IN (SELECT value FROM json_each(?1)) AND label = ?2
-      AND metric IN (SELECT value FROM json_each(?3)) AND hour >= ?4 AND hour < ?5
-    GROUP BY 1, 2"""
+_COUNTED = """
+    FROM counters WHERE domain_id IN (SELECT value FROM json_each(?1)) AND label = ?2
+        AND metric IN (SELECT value FROM json_each(?3)) AND hour >= ?4 AND hour < ?5"""
+_HOURS = f"SELECT metric, hour, n {_COUNTED}"
+_DAYS = f"SELECT metric, hour / 24 * 24, sum(n) {_COUNTED} GROUP BY 1, 2"
 # By the index on hours: a domain may have thousands of tags, and few days are asked for.
 _TAG_DAYS = """
     SELECT c.hour / 24 AS day, ifnull(t.shown, substr(c.label, 3)), c.metric, sum(c.n)

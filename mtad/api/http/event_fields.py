@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtad.api.http.answers import BadRequest
-from mtad.api.http.filters import MAX_TEXT, Kind, Node, Values, matches, needed, parse
+from mtad.api.http.filters import MAX_TEXT, Kind, Node, Values, contained, matches, needed, parse
 from mtad.mail.event import EventType
 from mtad.storage.lookups import Named
 from mtad.storage.search import PUBLIC, Need
@@ -128,4 +128,8 @@ class Filters:
             texts = needed(one.node, field.kind) if field.named is not None else None
             if field.named is not None and texts is not None and ALL_MAIL not in texts:
                 found.append(Need(field.named, texts))
+            elif field.named is Named.ADDRESS:
+                parts = contained(one.node)
+                if parts is not None and all(part.isascii() for part in parts):
+                    found.append(Need(field.named, parts=parts))
         return tuple(found)

@@ -23,7 +23,7 @@ from mtad.storage.search import Search, Wanted
 from mtad.webhooks.event_json import event_json
 
 PATIENCE_S = 20.0  # how long an unindexed filter may be looked for
-STEP = 2000  # events looked at before others get the connection
+STEP = 2000  # events looked at, at most, before others get the connection
 _CHAPTER = "Events"
 _PARAMS = (
     Param("begin", "Where to begin: an RFC 2822 date or Unix seconds; now if it is left out"),
@@ -94,15 +94,15 @@ class Events:
         wanted = Wanted(call.domain.id, above, min(below, horizon + 1), asked.down, filters.types, filters.needs)
         search, found = Search(wanted), list[tuple[int, dict[str, Any]]]()
         until = self._clock.steady() + PATIENCE_S
+        size = min(asked.limit, STEP)
 
         def step(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
-            room = asked.limit - len(found)
-            events = search.step(connection, room if not filters.filters else max(room, STEP))
-            made = [(event.id, event_json(event, call.base_url)) for event in events]
+            made = [(event.id, event_json(event, call.base_url)) for event in search.step(connection, size)]
             return [one for one in made if filters.matches(one[1])]
 
         while len(found) < asked.limit and not search.finished:
             found += await self._database.read(step)
+            size = min(2 * size, STEP)  # what the store narrows by leaves little to be passed over
             if self._clock.steady() > until and not search.finished:
                 if not found:
                     raise TooSlow("No event was found in time; narrow it down by begin and end, recipient or event")

@@ -224,24 +224,35 @@ def matches(node: Node, kind: Kind, values: Values) -> bool:
 
 
 def _is(text: str, kind: Kind, value: str) -> bool:
-    if kind in (Kind.WHOLE, Kind.ID) or (kind is Kind.ADDRESS and _WHOLE_ADDRESS.fullmatch(text)):
-        return text == value
-    return text in value
+    return text == value if _is_whole(text, kind) else text in value
+
+
+def _is_whole(text: str, kind: Kind) -> bool:
+    """It is compared with all of a value."""
+    return kind in (Kind.WHOLE, Kind.ID) or (kind is Kind.ADDRESS and _WHOLE_ADDRESS.fullmatch(text) is not None)
 
 
 def needed(node: Node, kind: Kind) -> frozenset[str] | None:
     """Of these texts an event must have one to match, whole; None: that cannot be said."""
+    return _one_of(node, lambda text: _is_whole(text, kind))
+
+
+def contained(node: Node) -> frozenset[str] | None:
+    """Of these texts an event must have one in it to match; None: that cannot be said."""
+    return _one_of(node, lambda text: bool(text))
+
+
+def _one_of(node: Node, counts: Callable[[str], bool]) -> frozenset[str] | None:
     match node:
         case Term(text):
-            whole = kind in (Kind.WHOLE, Kind.ID) or (kind is Kind.ADDRESS and _WHOLE_ADDRESS.fullmatch(text))
-            return frozenset((text,)) if whole else None
+            return frozenset((text,)) if counts(text) else None
         case Range() | Not():
             return None
         case All(nodes):
-            known = [texts for inner in nodes if (texts := needed(inner, kind)) is not None]
+            known = [texts for inner in nodes if (texts := _one_of(inner, counts)) is not None]
             return min(known, key=len, default=None)
         case Either(nodes):
-            every = [needed(inner, kind) for inner in nodes]
+            every = [_one_of(inner, counts) for inner in nodes]
             return None if None in every else frozenset().union(*(texts for texts in every if texts is not None))
         case _:
             assert_never(node)

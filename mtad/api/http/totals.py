@@ -170,8 +170,22 @@ def totals_json(asked: Time, events: Sequence[str], steps: Sequence[Step], descr
         "start": gmt(asked.since),
         "end": gmt(asked.until),
         "resolution": asked.resolution.value,
-        "stats": [{"time": gmt(step.at), **{name: SHAPES[name](step.counts) for name in events}} for step in steps],
+        "stats": _stats([(name, SHAPES[name]) for name in events], steps),
     }
+
+
+def _stats(shapes: Sequence[tuple[str, Callable[[Counts], dict[str, Any]]]], steps: Sequence[Step]) -> list[Any]:
+    """There may be thousands of steps: each day is written once."""
+    found = []
+    day, day_at = "", -1
+    for step in steps:
+        if step.at // 86_400 != day_at:
+            day, day_at = gmt(step.at)[:17], step.at // 86_400
+        shown: dict[str, Any] = {"time": f"{day}{step.at % 86_400 // 3600:02d}:00:00 GMT"}
+        for name, shape in shapes:
+            shown[name] = shape(step.counts)
+        found.append(shown)
+    return found
 
 
 def metrics_of(events: Iterable[str]) -> tuple[Metric, ...]:
