@@ -12,10 +12,11 @@ from itertools import pairwise
 
 from mtad.feedback.rules import Section, read_file, rule_text
 from mtad.mail.reply import Phase, Reply
-from mtad.queue.sites import CAPTURE, RELAY, is_under, normal_hosts, rolled_up
+from mtad.queue.sites import CAPTURE, RELAY, WEB, is_under, normal_hosts, rolled_up
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_RESERVED = frozenset((RELAY, CAPTURE, "default"))
+_POSTS = "web"  # the table of the hosts that routes post to
+_RESERVED = frozenset((RELAY, CAPTURE, _POSTS, "default"))
 
 
 class Do(StrEnum):
@@ -169,14 +170,17 @@ class Shaping:
     providers: tuple[Profile, ...]
     relay: Profile
     capture: Profile
+    web: Profile
     warm_up: WarmUpCurve | None = None
     established: frozenset[str] = frozenset()  # source addresses that are warm already
     _sites: tuple[_Overlay, ...] = field(default=(), repr=False)
 
     def profile_for(self, key: str, hosts: Sequence[str] = ()) -> Profile:
-        """key: from site_key(hosts, …), RELAY or CAPTURE."""
+        """key: from site_key(hosts, …), RELAY, CAPTURE, or one that begins with WEB."""
         if key in (RELAY, CAPTURE):
             profile = self.relay if key == RELAY else self.capture
+        elif key.startswith(WEB):
+            profile = self.web
         else:
             profile = self._provider(key, hosts) or self.default
         names = normal_hosts(hosts)
@@ -230,6 +234,7 @@ def load_shaping(text: str, file: str) -> Shaping:
         providers=tuple(_provider(section, default) for section in whole.sections("provider")),
         relay=_table(whole, RELAY, _BARE),
         capture=_table(whole, CAPTURE, replace(_BARE, max_connections=100, start_connections=100)),
+        web=_table(whole, _POSTS, replace(_BARE, max_connections=20)),
         _sites=tuple(_site(section, default) for section in whole.sections("site")),
     )
     warm_up, established = _warm_up(whole.section("warmup"))

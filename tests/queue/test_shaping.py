@@ -188,3 +188,10 @@ def test_a_wrong_file_is_refused_with_place_and_what_is_right(text, said):
         shaping(text)
     assert str(refused.value).startswith("s.toml: ")
     assert said in str(refused.value)
+
+
+def test_hosts_that_are_posted_to_have_a_profile_of_their_own():
+    shaping = load_shaping("[default]\nmax_rate = 5\nstart_rate = 5\n[web]\nmax_connections = 7\n", "shaping.toml")
+    profile = shaping.profile_for("http:app.example:443", ["app.example"])
+    assert (profile.name, profile.max_connections, profile.start_connections, profile.max_rate) == ("web", 7, 7, 0)
+    assert shaping.profile_for("app.example", ["app.example"]).max_rate == 5
