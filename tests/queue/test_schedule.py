@@ -130,3 +130,10 @@ def test_jitter_stays_within_its_part(attempts, dice):
 def test_a_plan_that_would_spin_or_never_try_is_refused(wrong):
     with pytest.raises(ValueError, match="a retry plan needs"):
         RetryPlan(**wrong)
+
+
+def test_a_post_whose_waits_are_used_up_was_not_blocked_by_anybody():
+    plan = RetryPlan((60.0,), max_attempts=2)
+    outcome = Deferred(Reply(500, "", "HTTP 500"), None, Phase.HTTP)
+    assert isinstance(next_step(outcome, SOFT, 1, 0, plan, 0.5), RetryIn)
+    assert next_step(outcome, SOFT, 2, 0, plan, 0.5) == GiveUp(outcome.reply, "generic", outcome.reply)
