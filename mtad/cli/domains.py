@@ -64,7 +64,7 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def domain() -> None:
-    """The domains that send through this server."""
+    """The domains that send and receive through this server."""
 
 
 @domain.command()

@@ -44,7 +44,10 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 @click.option("--idempotency-key", metavar="KEY", help="The same key sends once in a day.")
 @operator
 async def send(desk: Desk, out: Output, /, sender: str | None, domain: str, mime: Path | None, **said: object) -> None:
-    """Send a message and print its id."""
+    """Send a message and print its id.
+
+    It goes through the HTTP API of the daemon that runs on this machine, which lends the key for it.
+    """
     name = domain or _domain_of(sender)
     fields = _fields(sender, mime, said)
     form = _form(fields, mime, said)

@@ -63,7 +63,7 @@ def serve(file: Path, overrides: tuple[str, ...]) -> None:
     "--submission", type=HostPort(), default="127.0.0.1:5587", show_default=True, help="Submission, with STARTTLS."
 )
 @click.option("--submissions", type=HostPort(), default="127.0.0.1:4465", show_default=True, help="Submission by TLS.")
-@click.option("--http", type=HostPort(), default="127.0.0.1:8025", show_default=True, help="Health, metrics, the API.")
+@click.option("--http", type=HostPort(), default="127.0.0.1:8025", show_default=True, help="API, links, /health.")
 @click.option("--relay", type=HostPort(), help="Send everything to this host instead of capturing it.")
 @click.option("--password", metavar="TEXT", help="The login's password; otherwise one is made.")
 @click.option("--api-key", metavar="TEXT", help="The API key; otherwise one is made.")

@@ -16,7 +16,7 @@ from mtad.cli.words import distance, moment, span, why
 
 @click.group()
 def site() -> None:
-    """The MX-sites: hosts that take mail for one or more domains, with one pace."""
+    """The sites: hosts that take mail for one or more domains, or posts of routes, with one pace."""
 
 
 @site.command("list")
