@@ -18,9 +18,9 @@ from mtad.inbound.arc import Sealer
 from mtad.inbound.doorstep import Doorstep
 from mtad.inbound.posting import Postings
 from mtad.inbound.routes.live import Routes
-from mtad.inbound.spam import Spamd, SpamSettings, dialer
+from mtad.inbound.spam import SpamSettings
 from mtad.inbound.take import Take
-from mtad.inbound.verdicts import Checker, CheckSettings, OnReject
+from mtad.inbound.verdicts import Checker, CheckSettings, Filter, OnReject
 from mtad.mail.ids import IdSource
 from mtad.message.dkim import BadKey
 from mtad.queue.submit import Submit
@@ -39,10 +39,12 @@ def checker(config: Config, hostname: str, resolver: DnsResolver, clock: Clock, 
     return Checker(settings, resolver, clock, _spamd(config), rng.random)
 
 
-def _spamd(config: Config) -> Spamd | None:
+def _spamd(config: Config) -> Filter | None:
     inbound = config.inbound
     if not inbound.spamd:
         return None
+    from mtad.inbound.spamd import Spamd, dialer  # with a megabyte of libraries that most do not need
+
     host, port = parse_listen(inbound.spamd)
     settings = SpamSettings(
         host=host,

@@ -8,9 +8,6 @@ import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mtad.api.codec import to_json
 from mtad.cli.words import plain
@@ -54,6 +51,10 @@ class Output:
         if not rows:
             self.line(empty)
             return
+        from rich.console import Console  # the daemon prints no tables
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in columns:
             table.add_column(Text(name), overflow="fold")

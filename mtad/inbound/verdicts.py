@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from mtad import log as log_module
 from mtad.clock import Clock
@@ -21,7 +22,7 @@ from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
 from mtad.inbound.lookup import TROUBLE, Answer, Bridge, Kind, Resolver
 from mtad.inbound.results import Findings, Session, added_fields, cleaned, results_value, scan_head
 from mtad.inbound.signature import Bodies
-from mtad.inbound.spam import Scan, Spam, SpamAction, Spamd
+from mtad.inbound.spam import Scan, Spam, SpamAction
 from mtad.inbound.spf import Sender, Spf, SpfResult, evaluate, has_record, sender_of
 from mtad.mail.address import Address
 from mtad.mail.reply import Reply
@@ -79,6 +80,17 @@ class Verdicts:
     took_s: float
 
 
+class Filter(Protocol):
+    """Who judges whether a message is spam."""
+
+    @property
+    def fail_closed(self) -> bool:
+        """Mail waits while there is no answer."""
+
+    async def scan(self, head: bytes, content: bytes) -> Spam:
+        """head: fields to stand above the content. Never raises."""
+
+
 class Checker:
     """spamd: None where there is none; then a domain's filter marks SPF and DKIM only. chance: 0 to 1, for DMARC's
     pct=. Close it when no check is under way any more.
@@ -89,7 +101,7 @@ class Checker:
         settings: CheckSettings,
         resolver: Resolver,
         clock: Clock,
-        spamd: Spamd | None,
+        spamd: Filter | None,
         chance: Callable[[], float],
     ) -> None:
         self._settings, self._resolver, self._clock = settings, resolver, clock

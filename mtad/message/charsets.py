@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from charset_normalizer import from_bytes
-
 _MAX_NAME = 40
 _SAMPLE = 4096  # octets that a guess is made from
 _MAX_GUESSES = 4  # for one message; later texts are taken to be in the charset of the last guess
@@ -166,6 +164,8 @@ def _reading(text: str, charset: str) -> Reading:
 
 def _guessed(sample: bytes, among: list[str]) -> str:
     """Letters of any one-octet charset are half-width katakana in Shift_JIS, in which nobody writes whole letters."""
+    from charset_normalizer import from_bytes  # two megabytes, which few messages need
+
     found = from_bytes(sample, steps=4, chunk_size=512, preemptive_behaviour=False, cp_isolation=among)
     for one in found:
         text = str(one)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lxml import etree
-
 MAX_TEXT = 500_000  # characters of html that are looked at
 
 Element = Any  # lxml has no types; what is used of it: tag, text, tail, get, and the ways to its neighbours
@@ -27,6 +25,8 @@ class Tree:
 def tree_of(html: str) -> Tree | None:
     """None: there is nothing in it."""
     shown = _DECLARED.sub("", _UNREADABLE.sub("\ufffd", html[:MAX_TEXT]), count=1)
+    from lxml import etree  # two megabytes, which a relay without inbound mail does not need
+
     parser = etree.HTMLParser(
         encoding="utf-8", huge_tree=True, no_network=True, remove_comments=False, remove_pis=True, compact=False
     )
@@ -42,11 +42,15 @@ def tree_of(html: str) -> Tree | None:
 
 def events(root: Element) -> Iterator[tuple[str, Element]]:
     """("start", "end" or "comment", element), in the order of the text."""
+    from lxml import etree
+
     return iter(etree.iterwalk(root, events=("start", "end", "comment")))
 
 
 def written(element: Element) -> str:
     """html again, without what stands behind the element."""
+    from lxml import etree
+
     return str(etree.tostring(element, method="html", encoding="unicode", with_tail=False))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mtad.inbound.results import Session, scan_head
-from mtad.inbound.spam import Scan, SpamAction, Spamd, SpamSettings, dialer, spam_action
+from mtad.inbound.spam import Scan, SpamAction, SpamSettings, spam_action
+from mtad.inbound.spamd import Spamd, dialer
 from mtad.message.trace import date
 from tests.inbound.zones import NOW
 
