@@ -12,18 +12,25 @@ from mtad.api.http.call import Chapter
 from mtad.api.http.credentials import Credentials
 from mtad.api.http.dkim import Dkim
 from mtad.api.http.domains import Domains
+from mtad.api.http.events import Events
 from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys
 from mtad.api.http.messages import Limits, Messages
+from mtad.api.http.routes import Routes
 from mtad.api.http.settings import Settings
 from mtad.api.http.stored import StoredMessages
 from mtad.api.http.stubs import Drop, Stubs
+from mtad.api.http.suppressions import Suppressions
+from mtad.api.http.templates import Render, TemplateChapter
 from mtad.api.http.webhooks import Webhooks
 from mtad.api.operations import Operations
+from mtad.api.suppression_desk import SuppressionDesk
+from mtad.api.templates import Templates
 from mtad.api.tenants import Tenants
 from mtad.clock import Clock
 from mtad.config import Config, parse_networks
 from mtad.delivery.dns import DnsResolver
+from mtad.mail.ids import IdSource
 from mtad.queue.submit import Submit
 from mtad.storage.database import Database, Lane
 from mtad.storage.idempotency import Answered
@@ -40,6 +47,9 @@ def chapters(
     submit: Submit,
     answers: Lane[Answered],
     clock: Clock,
+    ids: IdSource,
+    templates: Templates,
+    suppressed: Callable[[int, str], None],
     drop: Drop,
 ) -> list[Chapter]:
     """Every chapter of the API; each says which calls it answers."""
@@ -53,6 +63,7 @@ def chapters(
             submit=submit,
             idempotency=Idempotency(database, answers, clock.now),
             mark=lambda: secrets.token_hex(12),
+            render=Render(templates),
             limits=limits,
         ),
         StoredMessages(database, outgoing, submit),
@@ -61,6 +72,10 @@ def chapters(
         Settings(operations),
         Dkim(operations),
         Webhooks(operations, database),
+        Events(database, clock, lambda: config.store.events_keep_s),
+        Suppressions(SuppressionDesk(database, clock, suppressed)),
+        TemplateChapter(database, ids, clock, templates),
+        Routes(operations),
         Stubs(config.delivery.sources, drop),
     ]
 

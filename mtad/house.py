@@ -23,6 +23,7 @@ from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.http.keys import Keys
 from mtad.api.operations import Operations
 from mtad.api.ops import Gauges, OpsPages, Snapshots
+from mtad.api.templates import Templates
 from mtad.api.tenants import Tenants
 from mtad.capture.inbox import MAGIC_DOMAIN, Inbox
 from mtad.clock import Clock
@@ -414,7 +415,7 @@ class House:
 
     async def _build_api(self) -> None:
         config, clock = self.config, self.clock
-        self.keys = Keys(self.database, clock)
+        self.keys, self.templates = Keys(self.database, clock), Templates(self.database)
         await self.keys.load()
         self.operations.lending = self.keys
         front.teach(self.operations, config, clock, lambda: self.tenants.public_url)
@@ -426,6 +427,9 @@ class House:
             submit=self.submit,
             answers=self.database.writer.lane(idempotency.add),
             clock=clock,
+            ids=self.ids,
+            templates=self.templates,
+            suppressed=self.suppressed.note,
             drop=lambda domain_id: self.operator.drop_domain(domain_id, "dropped through the API"),
         )
         self.api = front.http_api(config=config, made=made, keys=self.keys, tenants=self.tenants, clock=clock)
@@ -435,6 +439,7 @@ class House:
         await self.tenants.load()
         await self.hooks.load()
         await self.keys.load()
+        self.templates.changed()
         self.operator.look_again()
 
     def _build_doors(self) -> None:

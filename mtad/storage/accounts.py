@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mtad.storage import settings
 from mtad.storage.outgoing import Flag
 
 
@@ -157,10 +158,15 @@ def _domain(names: list[str], row: tuple[Any, ...]) -> DomainRow:
 
 
 def add_domain(connection: sqlite3.Connection, name: str, now: float) -> int:
-    """The new domain's id. Raises sqlite3.IntegrityError when it is there already."""
+    """The new domain's id, which no other had before: what a removed one left behind is not its. Raises
+    sqlite3.IntegrityError when it is there already."""
+    last = int(settings.ensure(connection, "last-domain", b"0"))
     [number] = connection.execute(
-        "INSERT INTO domains (name, created_at) VALUES (?, ?) RETURNING id", (name, now)
+        "INSERT INTO domains (id, name, created_at)"
+        " SELECT 1 + max(?, ifnull(max(id), 0)), ?, ? FROM domains RETURNING id",
+        (last, name, now),
     ).fetchone()
+    settings.put(connection, "last-domain", str(number).encode())
     return int(number)
 
 
