@@ -155,10 +155,11 @@ def message_id_of(event: Event) -> str:
 
 def _flags(event: Event) -> dict[str, bool]:
     about, detail = event.about, event.detail
+    told = detail.get("flags") or {}
     flags = {
         "is-authenticated": bool(about.get("login") or detail.get("login")),
         "is-test-mode": event.options is not None and event.options.test_mode,
-        "is-routed": bool(detail.get("is-routed") or about.get("is-routed")),
+        "is-routed": bool(told.get("is-routed") or detail.get("is-routed") or about.get("is-routed")),
         "is-system-test": False,
     }
     if event.type is EventType.FAILED_LATE:

@@ -205,3 +205,22 @@ def test_attachments_storage_and_routes_are_told():
     assert made["message"]["attachments"] == [{"filename": "a.pdf", "content-type": "application/pdf", "size": 9}]
     assert made["storage"]["key"] == "k"
     assert made["routes"] == [{"id": "r"}]
+
+
+def test_an_accepted_event_names_everybody_who_was_written_to():
+    everybody = ("bob@example.net", "eve@example.net")
+    made = event_json(replace(ACCEPTED, everybody=everybody))
+    assert made["message"]["recipients"] == list(everybody)
+
+
+def test_what_was_stored_has_an_address_of_its_own_or_one_under_ours():
+    stored = replace(ACCEPTED, detail={"storage": {"key": "k"}})
+    assert event_json(stored)["storage"] == {"key": "k"}
+    url = "https://api.example/v3/domains/ours.example/messages/k"
+    assert event_json(stored, "https://api.example")["storage"] == {"key": "k", "url": url}
+    given = {"key": "k", "url": "https://x.example/s"}
+    assert event_json(replace(ACCEPTED, detail={"storage": given}), "https://api.example")["storage"] == given
+
+
+def test_a_routed_copy_says_so():
+    assert event_json(replace(ACCEPTED, detail={"flags": {"is-routed": True}}))["flags"]["is-routed"] is True
