@@ -8,6 +8,7 @@ from mtad.api.base import Impossible
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
 from mtad.api.key_operations import KeyOperations
 from mtad.api.route_operations import RouteOperations
+from mtad.api.stored_operations import StoredOperations
 from mtad.api.suppression_operations import SuppressionOperations
 from mtad.api.webhook_operations import WebhookOperations
 
@@ -15,7 +16,13 @@ __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 
 class Operations(
-    AccountOperations, KeyOperations, JournalOperations, RouteOperations, SuppressionOperations, WebhookOperations
+    AccountOperations,
+    KeyOperations,
+    JournalOperations,
+    RouteOperations,
+    StoredOperations,
+    SuppressionOperations,
+    WebhookOperations,
 ):
     """Each method checks what it is given, does the thing on disk and in the running daemon's memory, and logs it.
 
@@ -73,6 +80,9 @@ OFFERED = {
         Operations.route_remove,
         Operations.route_match,
         Operations.route_test,
+        Operations.stored_list,
+        Operations.stored_show,
+        Operations.stored_remove,
         Operations.suppression_add,
         Operations.suppression_list,
         Operations.suppression_find,

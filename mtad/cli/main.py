@@ -17,6 +17,7 @@ from mtad.cli.routes import route
 from mtad.cli.send import send
 from mtad.cli.service import check, check_config, dev, serve
 from mtad.cli.sites import site
+from mtad.cli.stored import stored
 from mtad.cli.suppressions import suppression
 from mtad.cli.webhooks import webhook
 
@@ -33,7 +34,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(key, route, send, suppression, webhook),
+    *(key, route, send, stored, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

@@ -16,7 +16,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message that was kept. sender: "" the null path."""
+    """A message that was kept. sender: "" the null path. size: octets. about: JSON, as events tell of it."""
 
     id: int
     key: str
@@ -26,6 +26,8 @@ class Stored:
     recipients: tuple[str, ...]
     sender: str
     stored_at: float
+    size: int = 0
+    about: bytes = b"{}"
 
 
 def get(connection: sqlite3.Connection, key: str, domain_id: int | None = None) -> Stored | None:
@@ -68,10 +70,11 @@ def expire(connection: sqlite3.Connection, outgoing: Outgoing, before: float) ->
     return len(rows)
 
 
-def _stored(row: tuple[int, str, int, str, int, str, str, float]) -> Stored:
-    return Stored(row[0], row[1], row[2], row[3], row[4], tuple(orjson.loads(row[5])), row[6], row[7])
+def _stored(row: tuple[int, str, int, str, int, str, str, float, int, bytes]) -> Stored:
+    return Stored(*row[:5], tuple(orjson.loads(row[5])), *row[6:])
 
 
 _SELECT = """
-    SELECT s.id, s.key, s.domain_id, ifnull(d.name, ''), s.message_id, s.recipients, s.sender, s.stored_at
-    FROM stored AS s LEFT JOIN domains AS d ON d.id = s.domain_id"""
+    SELECT s.id, s.key, s.domain_id, ifnull(d.name, ''), s.message_id, s.recipients, s.sender, s.stored_at,
+           ifnull(m.size, 0), ifnull(m.about, '{}')
+    FROM stored AS s LEFT JOIN domains AS d ON d.id = s.domain_id LEFT JOIN messages AS m ON m.id = s.message_id"""
