@@ -23,6 +23,7 @@ from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.http.keys import Keys
 from mtad.api.operations import Operations
 from mtad.api.ops import Gauges, OpsPages, Snapshots
+from mtad.api.templated import Templated
 from mtad.api.templates import Templates
 from mtad.api.tenants import Tenants
 from mtad.capture.inbox import MAGIC_DOMAIN, Inbox
@@ -455,7 +456,13 @@ class House:
                 accepting=lambda: self.health.gate(0),
                 auth_without_tls=config.smtp.auth_without_tls,
             ),
-            submit=Arrive(self.submit, self.receive, self.receive.takes),
+            submit=Arrive(
+                Templated(
+                    self.submit, self.templates, self.tenants.id_of, self.clock.now, lambda: secrets.token_hex(12)
+                ),
+                self.receive,
+                self.receive.takes,
+            ),
             verify=self.tenants.verify,
             clock=self.clock,
             budget=self.budget,

@@ -1,0 +1,74 @@
+"""Templated: mail over SMTP that names a stored template gets its text from there, before the queue takes it.
+
+Room: api. May import: mail, message, queue. Over HTTP the same is done while the message is built.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from mtad.api.templates import NoTemplate
+from mtad.mail.envelope import Submission
+from mtad.mail.reply import Refused, Reply
+from mtad.message import fields
+from mtad.message.build import File, Letter, build
+from mtad.message.control import read_control
+from mtad.message.handlebars.letter import Filled
+from mtad.message.handlebars.nodes import BadTemplate
+from mtad.message.headers import HeaderBlock, scan
+from mtad.message.parse import parse
+from mtad.message.variables import Unfillable
+
+_NAME = b"x-mailgun-template-name"
+_MIME = (b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id", b"mime-version")
+
+Submit = Callable[[Submission], "asyncio.Future[int]"]
+
+
+class Filling(Protocol):
+    async def fill(
+        self, domain_id: int, name: str, version: str, variables: Mapping[str, Any], *, text: bool = False
+    ) -> Filled: ...
+
+
+class Templated:
+    """Call it like queue.submit. id_of: the id of a domain of ours. mark: random ASCII text, 20 characters or more."""
+
+    def __init__(
+        self,
+        submit: Submit,
+        templates: Filling,
+        id_of: Callable[[str], int],
+        now: Callable[[], float],
+        mark: Callable[[], str],
+    ) -> None:
+        self._submit, self._templates, self._id_of, self._now, self._mark = submit, templates, id_of, now, mark
+
+    def __call__(self, submission: Submission) -> "asyncio.Future[int]":
+        block = scan(submission.content)
+        if _NAME not in block.by_name:
+            return self._submit(submission)
+        return asyncio.ensure_future(self._filled(submission, block))
+
+    async def _filled(self, submission: Submission, block: HeaderBlock) -> int:
+        options = read_control(block, self._now(), float("inf")).options
+        if not options.template:
+            return await self._submit(submission)
+        variables = options.template_variables or options.variables
+        try:
+            filled = await self._templates.fill(
+                self._id_of(submission.domain), options.template, options.template_version, variables, text=True
+            )
+            submission.content = await asyncio.to_thread(self._rebuilt, block, filled)
+        except (NoTemplate, BadTemplate, Unfillable) as error:
+            raise Refused(Reply(554, "6.0", f"The template cannot be used: {error}"[:500])) from None
+        return await self._submit(submission)
+
+    def _rebuilt(self, block: HeaderBlock, filled: Filled) -> bytes:
+        """The message's own header and files, with the template's text; of its header fields, those it lacks."""
+        own = [raw for name, raw in block.fields if name not in _MIME]
+        for name, value in filled.headers.items():
+            if name.lower() in ("subject", "reply-to") and name.lower().encode() not in block.by_name:
+                own.append(fields.unstructured(name.encode("ascii", "replace"), value))
+        files = [File(one.name, one.content_type, one.content) for one in parse(block.content).attachments]
+        return build(Letter(header=own, text=filled.text or None, html=filled.html, attached=files, mark=self._mark()))
