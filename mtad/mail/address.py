@@ -66,7 +66,7 @@ class Url:
 
 def is_url(text: str) -> bool:
     """No mailbox is written so: its local part would have a colon and slashes."""
-    return text.startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def without_password(text: str) -> str:

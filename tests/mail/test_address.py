@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtad.mail.address import MAX_ADDRESS, Address, BadAddress, ascii_domain, parse_address
+from mtad.mail.address import (
+    MAX_ADDRESS,
+    Address,
+    BadAddress,
+    ascii_domain,
+    is_url,
+    parse_address,
+    without_password,
+)
 
 _ATOM = st.text("abcXYZ019!#$%&'*+/=?^_`{|}~-é", min_size=1, max_size=10)
 _LABEL = st.from_regex(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?", fullmatch=True)
@@ -63,3 +71,25 @@ def test_case_does_not_make_two_people():
 def test_only_a_local_part_beyond_ascii_needs_smtputf8():
     assert parse_address("bücher@a.example").needs_utf8
     assert not parse_address("bob@bücher.example").needs_utf8
+
+
+def test_a_url_is_told_from_an_address_however_its_scheme_is_written():
+    assert [is_url(text) for text in ("http://a.example", "HTTPS://a.example/", "https@a.example", "http:a@b")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:se@cret@a.example/x?y=z@w", "https://a.example/x?y=z@w"),
+        ("HTTP://user@a.example", "HTTP://a.example"),
+        ("https://a.example/in", "https://a.example/in"),
+        ("bob@a.example", "bob@a.example"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(text, shown):
+    assert without_password(text) == shown
