@@ -45,6 +45,7 @@ _TAG_FIELD = {Kind.DELIVER: "X-Mailgun-Tag", Kind.DROP: "X-Mailgun-Tag"}
 _SAME_REASON = frozenset(("espblock", "old", "bounce", "suppress-bounce", "suppress-unsubscribe", "suppress-complaint"))
 _VARIABLES = "X-Mailgun-Variables"
 _FIELD = re.compile(rb"([!-9;-~]{1,998})[ \t]*:((?:[^\r\n]*)(?:\r?\n[ \t][^\r\n]*)*)(?:\r?\n|\Z)")
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; charset=[\w.:+-]{1,60})?", re.ASCII)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 # What no recipient sees, though the sender's header had it.
 _NOT_SENT = re.compile(
@@ -225,8 +226,8 @@ def quoted(text: str) -> str:
 
 
 def media_type(text: str) -> str:
-    """A media type and nothing else: it was written by a stranger."""
-    return text if re.fullmatch(r"[\w.+-]{1,100}/[\w.+-]{1,100}", text, re.ASCII) else "application/octet-stream"
+    """A media type, its charset where it has one, and nothing else: it was written by a stranger."""
+    return text if _MEDIA_TYPE.fullmatch(text) else "application/octet-stream"
 
 
 def sample_event(kind: Kind, domain: str, number: int, at: float) -> Event:
