@@ -1,0 +1,80 @@
+"""What is in a post: of which kind, and how often a message is taken to pieces for it."""
+
+import pytest
+
+from mtad.inbound.payload import File, letter
+from mtad.inbound.posting import Postings
+from mtad.message.parse import parse
+
+SMALL = b"From: a@b.example\r\nSubject: x\r\n\r\ntext\r\n"
+LARGE = SMALL + b"x" * 20_000 + b"\r\n"
+WITH_FILE = (
+    b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n"
+    b'--b\r\nContent-Type: text/csv; name="a b.csv"\r\nContent-ID: <c@d>\r\n\r\n1;2\r\n--b--\r\n'
+)
+NOTICE = b'{"kind":"notify","key":"k","url":"http://x.example/v3/domains/d/messages/k","domain":"d.example"}'
+
+
+class Counting:
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self, content):
+        self.times += 1
+        return letter(parse(content))
+
+
+@pytest.fixture
+def counting():
+    return Counting()
+
+
+@pytest.fixture
+def fields(counting):
+    postings = Postings(counting)
+
+    async def call(content=SMALL, personal=None, recipient="bob@ours.example", sender="ann@their.example"):
+        return list(await postings.fields(content, recipient, sender, personal))
+
+    return call
+
+
+async def test_without_a_word_about_it_the_message_is_taken_to_pieces(fields):
+    said = {one.name: one.value for one in await fields()}
+    assert (said["recipient"], said["sender"]) == ("bob@ours.example", "ann@their.example")
+    assert said["body-plain"].strip() == "text"
+
+
+async def test_a_raw_post_is_not_taken_to_pieces(fields, counting):
+    said = {one.name: one.value for one in await fields(personal=b'{"kind":"raw"}')}
+    assert said["body-mime"] == SMALL.decode()
+    assert counting.times == 0
+
+
+async def test_a_notice_tells_where_the_files_are_and_has_none(fields):
+    found = await fields(WITH_FILE, NOTICE)
+    assert not any(isinstance(one, File) for one in found)
+    said = {one.name: one.value for one in found}
+    assert said["message-url"] == "http://x.example/v3/domains/d/messages/k"
+    assert '"url":"http://x.example/v3/domains/d/messages/k/attachments/1"' in said["attachments"]
+    assert said["content-id-map"].startswith('{"<c@d>":{"url":')
+
+
+async def test_one_message_is_read_once_for_all_its_posts(fields, counting):
+    for recipient in ("a@ours.example", "b@ours.example", "c@ours.example"):
+        assert (await fields(recipient=recipient))[0].value == recipient
+    assert counting.times == 1
+
+
+async def test_equal_octets_of_another_message_are_read_again(fields, counting):
+    await fields(bytes(bytearray(SMALL)))
+    await fields(bytes(bytearray(SMALL)))
+    assert counting.times == 2
+
+
+async def test_only_a_few_small_messages_are_kept(counting):
+    postings = Postings(counting)
+    for number in range(20):
+        await postings.fields(b"Subject: %d\r\n\r\n" % number, "", "", None)
+    await postings.fields(LARGE, "", "", None)
+    assert len(postings._letters) == 4
