@@ -83,7 +83,7 @@ class Tracking:
 
     @property
     def wanted(self) -> bool:
-        """Messages have to be composed for it."""
+        """Messages that say nothing themselves have to be composed for it."""
         return self.opens or self.clicks is not Clicks.NO or self.list_unsubscribe
 
 

@@ -94,7 +94,14 @@ class Composer:
         flags = held.message.flags
         if flags & Flag.COMPOSE:
             return True
-        return bool(flags & Flag.TRACK) and self._domains.tracking(held.message.domain_id).wanted
+        if not flags & Flag.TRACK:
+            return False
+        wanted, options = self._domains.tracking(held.message.domain_id), held.options
+        if options is None:
+            return wanted.wanted
+        opens = wanted.opens if options.track_opens is None else options.track_opens
+        clicks = wanted.clicks if options.track_clicks is None else options.track_clicks
+        return opens or clicks is not Clicks.NO or wanted.list_unsubscribe
 
     def _plan(self, held: Held) -> Plan:
         options = held.options or _NO_OPTIONS

@@ -14,7 +14,7 @@ from mtad.mail.address import Address, Url
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
 from mtad.mail.metric import Metric
-from mtad.mail.options import Clicks, Options
+from mtad.mail.options import Options
 from mtad.mail.reply import Refused, Reply
 from mtad.message.container import BadContainer, unwrap
 from mtad.message.control import Control, Fault, has_control, read_control
@@ -183,8 +183,3 @@ def _entries(block: HeaderBlock, names: tuple[bytes, ...]) -> Iterable[tuple[str
 def _key(address: str) -> str:
     local, _, domain = address.rpartition("@")
     return f"{local.casefold()}@{domain.lower()}"
-
-
-def never_tracked(options: Options | None) -> bool:
-    """The message itself says that neither opens nor clicks are to be tracked."""
-    return options is not None and options.track_opens is False and options.track_clicks is Clicks.NO

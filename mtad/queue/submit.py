@@ -26,7 +26,7 @@ from mtad.message.heading import variables_field
 from mtad.message.own import sender_field
 from mtad.message.template import may_need
 from mtad.message.trace import complete, received, too_many_hops
-from mtad.queue.prepare import Copy, End, Prepared, copies, never_tracked, prepare
+from mtad.queue.prepare import Copy, End, Prepared, copies, prepare
 from mtad.storage.database import Lane
 from mtad.storage.outgoing import Accept, Flag, RecipientRow, State, StoredMessage, StoredRecipient
 from mtad.storage.record import EventRow, Records
@@ -227,7 +227,7 @@ class Submit:
             (Flag.FOREIGN_REVERSE_PATH, reverse is not None and not self._domains.is_ours(reverse.domain)),
             (Flag.REPORT, report),
             (Flag.VERP, own and reverse is not None),
-            (Flag.TRACK, own and not never_tracked(options)),
+            (Flag.TRACK, own),
             (Flag.TEST_MODE, options is not None and options.test_mode),
         ):
             if wanted:

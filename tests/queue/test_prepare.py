@@ -4,11 +4,11 @@ import pytest
 
 from mtad.mail.address import parse_address
 from mtad.mail.envelope import Submission
-from mtad.mail.options import Clicks, Options
+from mtad.mail.options import Options
 from mtad.mail.reply import Refused
 from mtad.message.headers import scan
 from mtad.queue import prepare as preparing
-from mtad.queue.prepare import Personal, copies, never_tracked, person_of, personal_from, prepare
+from mtad.queue.prepare import Personal, copies, person_of, personal_from, prepare
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -45,7 +45,7 @@ def test_control_fields_are_read_and_hidden():
     assert found.options is not None
     assert found.options.tags == ("News",)
     assert found.hidden == {b"x-mailgun-tag", b"x-mailgun-track"}
-    assert never_tracked(found.options)
+    assert found.options.track_opens is False
 
 
 def test_what_the_call_says_goes_before_what_the_header_says():
@@ -120,9 +120,3 @@ def test_what_is_stored_of_a_person_comes_back():
     assert personal_from(person_of(person)) == person
     assert person_of(Personal()) is None
     assert personal_from(None) == Personal()
-
-
-def test_only_a_message_that_refuses_both_is_never_tracked():
-    assert not never_tracked(None)
-    assert not never_tracked(Options(track_opens=False))
-    assert not never_tracked(Options(track_opens=False, track_clicks=Clicks.YES))
