@@ -30,7 +30,7 @@ from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
-from mtad.storage import counters, idempotency, outbox, stored, tracked, upkeep
+from mtad.storage import counters, idempotency, lookups, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -123,6 +123,7 @@ class _Life:
                     visits = tasks.create_task(house.visits.run(), name="visits")
                     watchers = [
                         tasks.create_task(house.suppressed.run(), name="suppressions"),
+                        tasks.create_task(house.indexer.run(), name="indexer"),
                         tasks.create_task(self._watch(), name="watch"),
                         tasks.create_task(self._retain(), name="retention"),
                     ]
@@ -215,6 +216,7 @@ class _Life:
         for job in (
             partial(upkeep.expire_rejections, before=before),
             partial(upkeep.expire_messages, before=before),
+            partial(lookups.expire, before=before),
             partial(tracked.expire_firsts, before=before),
             partial(stored.expire, outgoing=house.outgoing, before=now - self.config.inbound.stored_keep_s),
             partial(upkeep.expire_captured, before=now - store.captured_keep_s),
@@ -240,7 +242,7 @@ class _Life:
             self.house.keys.url = f"http://{reachable(found[0])}" if found else ""
             first = (public or found)[:1]
             if first:
-                await self.house.listening(parse_listen(first[0])[1])
+                await self.house.listening(parse_listen(first[0])[1], parse_listen((found or first)[0])[1])
             yield found
 
     # --- signals ---

@@ -130,7 +130,7 @@ class _Guest:
         lines = (
             "mtad is ready. " + where,
             f"  SMTP submission  {about['submission']} (STARTTLS), {about['submissions']} (TLS), MX {about['mx']}",
-            f"  HTTP             {about['http']} (/health, /metrics)",
+            f"  HTTP             {about['http']} (API, links, /health, /metrics)",
             f"  login            {about['login']}",
             f"  password         {about['password']}",
             f"  API key          {about['api_key']}",

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from mtad.api.http.analytics import Analytics
 from mtad.api.http.app import HttpApi
 from mtad.api.http.call import Chapter
 from mtad.api.http.credentials import Credentials
@@ -18,9 +19,11 @@ from mtad.api.http.keys import Keys
 from mtad.api.http.messages import Limits, Messages
 from mtad.api.http.routes import Routes
 from mtad.api.http.settings import Settings
+from mtad.api.http.stats import Stats
 from mtad.api.http.stored import StoredMessages
 from mtad.api.http.stubs import Drop, Stubs
 from mtad.api.http.suppressions import Suppressions
+from mtad.api.http.tags import Tags
 from mtad.api.http.templates import Render, TemplateChapter
 from mtad.api.http.webhooks import Webhooks
 from mtad.api.operations import Operations
@@ -73,6 +76,9 @@ def chapters(
         Dkim(operations),
         Webhooks(operations, database),
         Events(database, clock, lambda: config.store.events_keep_s),
+        Stats(database, lambda: config.store.counters_keep_s),
+        Tags(database),
+        Analytics(database),
         Suppressions(SuppressionDesk(database, clock, suppressed)),
         TemplateChapter(database, ids, clock, templates),
         Routes(operations),

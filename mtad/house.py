@@ -70,6 +70,7 @@ from mtad.smtp.listeners import Listeners
 from mtad.smtp.policy import DoorPolicy
 from mtad.storage import captured, idempotency, journal, settings, sites
 from mtad.storage.database import Database, Lane
+from mtad.storage.indexer import Indexer
 from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
 from mtad.storage.record import EventRow
 from mtad.storage.spool import Spool
@@ -117,6 +118,7 @@ class House:
         self.spool = Spool(config.server.data_dir / "spool")
         self.places: Places | None = None
         self.checks: Checker | None = None
+        self.api_url = ""
         self.lag_s = 0.0
 
     async def build(self) -> None:
@@ -141,6 +143,8 @@ class House:
         config, writer = self.config, self.database.writer
         await writer.write(self.spool.open)
         self.ids = IdSource(self.clock.now, floor=await self.database.read(journal.newest_id))
+        writer.follow(lambda: self.ids.last)
+        self.indexer = Indexer(self.database, self.clock)
         self.outgoing = Outgoing(self.spool, config.store.inline_octets)
         self.health = Health(config.server.data_dir, writer, config.store.min_free_octets)
         self._token_key = await writer.write(_token_key)
@@ -164,15 +168,18 @@ class House:
         http = self.config.http
         if http.public_url:
             return http.public_url
-        listeners = http.public_listen or http.listen
+        return self._url_of(http.public_listen or http.listen, port_found)
+
+    def _url_of(self, listeners: Sequence[str], port_found: int) -> str:
         host, port = parse_listen(listeners[0]) if listeners else ("", 80)
         port = port or port_found
         name = host if host in ("127.0.0.1", "::1", "localhost") else self.hostname
         shown = f"[{name}]" if ":" in name else name
         return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
 
-    async def listening(self, port: int) -> None:
-        """The HTTP port is known: links lead to it where the configuration left the choice to the system."""
+    async def listening(self, port: int, api_port: int) -> None:
+        """The HTTP ports are known: links lead there where the configuration left the choice to the system."""
+        self.api_url = self.config.api.base_url or self._url_of(self.config.http.listen, api_port)
         self.tenants.public_url = self._public_url(port)
         await self.tenants.load()
 
@@ -277,7 +284,7 @@ class House:
             routes=self.routes,
             tenants=self.tenants,
             resolver=self.resolver,
-            base_url=lambda: self.tenants.public_url,
+            base_url=lambda: self.api_url,
             token_key=self._token_key,
             ids=self.ids,
             clock=clock,

@@ -11,6 +11,7 @@ import orjson
 from mtad import log as log_module
 from mtad.api.base import MAX_IDS, Base, Impossible, NotThere, number_of, reason, shorten
 from mtad.api.results import MessageView, QueueItem, QueueList, SiteItem, SourceItem
+from mtad.mail.address import without_password
 from mtad.mail.event import EventType
 from mtad.mail.ids import made_at, queue_id
 from mtad.mail.waiting import Waiting, WaitReason
@@ -67,7 +68,7 @@ class QueueOperations(Base):
             message=queue_id(row.message_id),
             domain=row.domain,
             site=row.site_key,
-            recipient=row.address,
+            recipient=without_password(row.address),
             state=_STATES[row.state],
             attempts=row.attempts,
             unknown_outcomes=row.unknown,

@@ -262,7 +262,7 @@ def _late(status: RecipientStatus, verdict: Verdict) -> dict[str, Any]:
         "cause": verdict.cause if verdict.cause is not Cause.UNKNOWN else "unknown",
         "delivery-status": {
             "code": status.reply.code,
-            "message": (status.diagnostic or status.reply.text)[:_MAX_WORDS],
+            "message": (status.reply.text or status.diagnostic)[:_MAX_WORDS],
             "description": "A report came in after the message had been taken",
             "enhanced-code": status.status,
             "mx-host": status.remote_mta,
