@@ -211,3 +211,25 @@ async def test_posts_wait_for_each_other_only_within_a_session():
     sessions = [await way.open(way.known(URL), "", False) for _ in range(3)]
     await asyncio.gather(*[session.send(transaction(URL, URL)) for session in sessions])
     assert len(poster.posts) == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "threads"),
+    [
+        ([Text("a", "x" * 10_000)], 0),
+        ([Text("a", "x" * 100_000)], 1),
+        ([Text(f"a{n}", "x") for n in range(400)], 1),
+        ([File("attachment-1", "a", "a/b", b"x" * 100_000)], 1),
+    ],
+    ids=["short", "long", "many", "file"],
+)
+async def test_a_large_form_is_made_beside_the_loop(monkeypatch, fields, threads):
+    async def given(content, recipient, sender, personal):
+        return fields
+
+    used = []
+    whole = asyncio.to_thread
+    monkeypatch.setattr(asyncio, "to_thread", lambda *a: used.append(a[0]) or whole(*a))
+    body = await transport(Poster(), given).body(transaction(URL))
+    assert len(used) == threads
+    assert b"signature" in body.content
