@@ -211,7 +211,7 @@ class Submit:
             log.info("control-ignored", msg=queue_id(number), field=fault.field, why=fault.why)
         keeps = self._posts is not None and self._posts.wants_header(message.domain_id)
         needed = not flags & Flag.TEST_MODE
-        header = prepared.block.content[: prepared.block.end] if keeps else None
+        header = _header(message) if keeps else None
         return _Whole(message, people, options, header, needed)
 
     def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> int:
@@ -390,6 +390,12 @@ def _done(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:
     """A recipient that is done as soon as taken."""
     done = (int(State.DELIVERED), 0, None, None, None, copy.orcpt, copy.personal)
     return (own, message.id, message.domain_id, UNRESOLVED, str(copy.address), *done)
+
+
+def _header(message: StoredMessage) -> bytes:
+    """The header block with the fields of ours, as recipients see it but for what differs between them."""
+    block = scan(message.content or b"")
+    return block.content[: block.end]
 
 
 def _about(

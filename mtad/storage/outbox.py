@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a post is made of. header: the message's header block as taken, None: it was not kept, or not asked for."""
+    """What a post is made of. header: the message's header block as stored, None: it was not kept, or not asked for."""
 
     event: Event
     header: bytes | None = None

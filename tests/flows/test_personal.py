@@ -191,6 +191,14 @@ def test_a_reader_opens_clicks_and_leaves_and_all_of_it_is_told_to_both_kinds_of
         assert post.first("order") == "7"
         assert [name for name, _ in post.fields[-3:]] == ["timestamp", "token", "signature"]
         assert post.first("signature") == signature(key, post.first("timestamp"), post.first("token"))
+    [post] = [one for one in receiver.at("deliver") if one.first("recipient") == reader]
+    pairs, message = json.loads(post.first("message-headers")), arrived(daemon, reader)
+    assert post.first("X-Mailgun-Sid") == message["x-mailgun-sid"]
+    for name in ("Received", "X-Mailgun-Sid", "Message-ID", "Date", "From", "Subject"):
+        assert [value for told, value in pairs if told == name], name
+    assert [value for name, value in pairs if name == "Message-ID"] == [message["message-id"]]
+    assert [value for name, value in pairs if name == "Subject"] == ["walk"]
+    assert [json.loads(value) for name, value in pairs if name == "X-Mailgun-Variables"] == [{"order": 7}]
 
     send(daemon, [reader], f"From: {APP}\nTo: {reader}\nSubject: once more\n\nText\n")
     [failed] = wait_until(lambda: of_kind(daemon, reader, "failed"))
