@@ -12,6 +12,7 @@ import orjson
 from mtad.api.http.answers import BadRequest
 from mtad.api.http.call import Upload
 from mtad.api.http.multipart import BadMultipart, boundary_of, parts
+from mtad.api.http.params import plain_name
 
 MAX_PAIRS = 10_000
 
@@ -63,7 +64,8 @@ def _multipart(body: bytes, content_type: str) -> Form:
     try:
         for part in parts(body, boundary_of(content_type)):
             if part.filename is not None:
-                form.files.append(Upload(part.name, part.filename, part.content_type, bytes(part.content)))
+                name = plain_name(part.name)  # PHP and Ruby send attachment[0]
+                form.files.append(Upload(name, part.filename, part.content_type, bytes(part.content)))
             else:
                 form.pairs.append((part.name, str(part.content, "utf-8")))
     except BadMultipart:

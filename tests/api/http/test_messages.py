@@ -262,6 +262,17 @@ async def test_files_are_attached_in_order_and_shown_inline(client, house):
     assert picture.get_content_disposition() == "inline"
 
 
+async def test_files_are_found_under_names_with_brackets(client, house):
+    files = [
+        ("attachment[0]", "a.txt", b"a", "text/plain"),
+        ("attachment[]", "b.txt", b"b", "text/plain"),
+        ("inline[1]", "c.png", b"c", "image/png"),
+    ]
+    await client.json("POST", SEND, data=form(*PLAIN, ("html", '<img src="cid:c.png">'), files=files))
+    names = [part.get_filename() for part in (await house.only()).message.walk()]
+    assert [name for name in names if name] == ["c.png", "a.txt", "b.txt"]
+
+
 async def test_an_attachment_without_a_file_name_is_ignored(client, house):
     await client.json("POST", SEND, data=form(*PLAIN, ("attachment", "no file")))
     assert (await house.only()).message.get_content_type() == "text/plain"
