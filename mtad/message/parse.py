@@ -243,6 +243,8 @@ class _Bodies:
 def _is_file(leaf: Leaf) -> bool:
     if not leaf.type.startswith("text/") or not _SUBTYPE.fullmatch(leaf.type, 5):
         return True
+    if leaf.type == "text/mime":  # `body-mime` is the whole message to who reads posts: no part passes for it
+        return True
     if leaf.disposition not in ("", "inline"):  # RFC 2183 §2.8: one that nobody knows is an attachment
         return True
     return bool(leaf.file.get("filename") or leaf.parameters.get("name") or leaf.file.get("name"))

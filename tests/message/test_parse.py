@@ -125,6 +125,12 @@ def test_further_kinds_of_text_are_bodies_of_their_own() -> None:
     assert not parsed.attachments
 
 
+def test_a_text_that_calls_itself_mime_is_a_file_and_never_taken_for_the_message() -> None:
+    parsed = parse(mixed(part("Content-Type: text/MIME", b"From: forged@example.org")))
+    assert parsed.others == ()
+    assert [one.content for one in parsed.attachments] == [b"From: forged@example.org"]
+
+
 @pytest.mark.parametrize(
     ("charset", "text"),
     [
