@@ -92,8 +92,7 @@ class Filling:
         if name.startswith(_KEY):
             if not self._keys:
                 return None
-            found, value = _member(person.variables, name[len(_KEY) :])
-            return json_text(value) if found else None
+            return key_text(person.variables, name)
         match name:
             case "recipient":
                 return mailbox_text(person.name, person.address)
@@ -108,6 +107,14 @@ class Filling:
                 return words[-1] if len(words) > 1 else ""
         made: str = getattr(person.links, name)()  # the unsubscribe variables are named as the links are
         return made
+
+
+def key_text(variables: Mapping[str, Any], name: str) -> str | None:
+    """The value of a recipient variable, "recipient.key", as it stands in text; None: it is none, or not known."""
+    if not name.startswith(_KEY) or not usable(name):
+        return None
+    found, value = _member(variables, name[len(_KEY) :])
+    return json_text(value) if found else None
 
 
 def json_text(value: Any) -> str:

@@ -1,15 +1,15 @@
 """Events as JSON: the event objects of the HTTP API (docs/events.rst), the same in every place that shows them.
 
-Room: webhooks. Pure. May import: mail. Readers are strict about types: texts are "" and never null, codes whole
-numbers.
+Room: webhooks. Pure. May import: mail, message. Readers are strict about types: texts are "" and never null, codes
+whole numbers.
 """
 
-import re
 from typing import Any
 
 from mtad.mail.event import Event, EventType
 from mtad.mail.ids import event_id
 from mtad.mail.options import Variables
+from mtad.message.variables import VARIABLE, key_text
 
 UNKNOWN = "Unknown"
 _PERMANENT = (EventType.FAILED_PERMANENT, EventType.FAILED_LATE)
@@ -20,7 +20,6 @@ _ENGAGED = (EventType.OPENED, EventType.CLICKED, EventType.UNSUBSCRIBED)
 _NO_ENVELOPE = (*_ENGAGED, EventType.REJECTED, EventType.COMPLAINED, EventType.STORED)
 _TO_ALL = (EventType.STORED, EventType.ACCEPTED)
 _AS_STORED = ("storage", "routes", "mailing-list")
-_VARIABLE = re.compile(r"%recipient\.([^%\s]{1,200})%")
 
 
 def event_json(event: Event, base_url: str = "") -> dict[str, Any]:
@@ -106,7 +105,7 @@ def variables_of(event: Event) -> Variables:
 def _filled(value: Any, own: dict[str, Any]) -> Any:
     """An unknown variable stays as it is written."""
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda found: _text(own, found[1], found[0]), value) if "%" in value else value
+        return VARIABLE.sub(lambda found: _text(own, found[1], found[0]), value) if "%" in value else value
     if isinstance(value, list):
         return [_filled(one, own) for one in value]
     if isinstance(value, dict):
@@ -115,8 +114,8 @@ def _filled(value: Any, own: dict[str, Any]) -> Any:
 
 
 def _text(own: dict[str, Any], name: str, otherwise: str) -> str:
-    value = own.get(name)
-    return otherwise if value is None or isinstance(value, dict | list) else str(value)
+    text = key_text(own, name)
+    return otherwise if text is None else text
 
 
 def _engagement(event: Event) -> dict[str, Any]:

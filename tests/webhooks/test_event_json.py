@@ -170,6 +170,31 @@ def test_who_has_no_variable_of_his_own_gets_that_of_all():
     assert event_json(replace(DELIVERED, options=OPTIONS))["user-variables"]["deep"] == [{"x": "friend"}]
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("yes", "true"),
+        ("none", ""),
+        ("n", "1.5"),
+        ("list", '[1,{"x":null}]'),
+        ("a.b", "inner"),
+        ("a", '{"b":"inner"}'),
+        ("a.c", "%recipient.a.c%"),
+    ],
+)
+def test_a_variable_in_custom_data_is_written_as_in_the_message(key, text):
+    own = {"yes": True, "none": None, "n": 1.5, "list": [1, {"x": None}], "a": {"b": "inner"}}
+    options = Options(variables={"v": f"<%recipient.{key}%>"}, recipient_variables={})
+    made = event_json(replace(DELIVERED, options=options, personal={"variables": own}))
+    assert made["user-variables"] == {"v": f"<{text}>"}
+
+
+def test_other_variables_in_custom_data_stay_as_they_are_written():
+    options = Options(variables={"v": "%recipient_email% %recipient%"}, recipient_variables={})
+    made = event_json(replace(DELIVERED, options=options, personal={"variables": {"x": 1}}))
+    assert made["user-variables"] == {"v": "%recipient_email% %recipient%"}
+
+
 def test_a_message_that_is_no_batch_keeps_its_variables_as_they_are_written():
     options = Options(variables={"who": "%recipient.name%"})
     assert event_json(replace(DELIVERED, options=options))["user-variables"] == {"who": "%recipient.name%"}
