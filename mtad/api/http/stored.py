@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from mtad.api.http.answers import Answer, BadRequest, NotFound, answer, said
+from mtad.api.http.answers import Answer, Forbidden, NotFound, answer, said
 from mtad.api.http.call import Call, Param, Row
+from mtad.api.http.letter import read_people
 from mtad.inbound.payload import Letter, attachment_list, content_id_map, letter
 from mtad.mail.address import Address
 from mtad.mail.envelope import Submission
@@ -89,10 +90,10 @@ class StoredMessages:
 
     async def resend(self, call: Call) -> Answer:
         """The same message, to others: what we added on its way in stays in it."""
+        if call.domain.is_disabled:
+            raise Forbidden(f"Domain {call.domain.name} is not allowed to send: it was disabled")
         _, content = await self._find(call)
-        recipients = call.params.addresses("to")
-        if not recipients:
-            raise BadRequest("to parameter is missing")
+        recipients = read_people(call.params, ("to",)).recipients
         submission = Submission(
             reverse_path=Address("postmaster", call.domain.name),
             recipients=recipients,

@@ -113,6 +113,15 @@ async def test_what_is_wrong_is_said_and_nothing_is_queued(client, house, pairs,
     assert await house.stored() == []
 
 
+@pytest.mark.parametrize("path", [SEND, MIME])
+async def test_a_disabled_domain_is_403_and_says_so(client, house, path):
+    await house.database.writer.write(lambda c: c.execute("UPDATE domains SET is_disabled = 1"))
+    await house.tenants.load()
+    found = await client.json("POST", path, 403, data=PLAIN)
+    assert found["message"].startswith(f"Domain {DOMAIN} is not allowed to send: ")
+    assert await house.stored() == []
+
+
 async def test_an_unknown_domain_is_told_as_clients_look_for_it(client):
     found = await client.json("POST", "/v3/nowhere.example/messages", 404, data=PLAIN)
     assert found == {"message": "Domain not found: nowhere.example"}

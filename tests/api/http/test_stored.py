@@ -128,7 +128,22 @@ async def test_a_message_is_sent_again_as_it_is(client, house, keep):
     assert kept.raw.endswith(MAIL)
 
 
-@pytest.mark.parametrize("data", [None, {"to": ""}, {"to": "nobody"}])
+async def test_nobody_gets_it_twice(client, house, keep):
+    await client.json("POST", f"{BASE}/k1", data=[("to", "a@b.example, A@B.example"), ("to", "Ann <a@b.example>")])
+    assert (await house.stored())[-1].recipients == ["a@b.example"]
+
+
+async def test_a_disabled_domain_sends_nothing_again(client, house, keep):
+    await house.database.writer.write(lambda c: c.execute("UPDATE domains SET is_disabled = 1"))
+    await house.tenants.load()
+    assert (await client("POST", f"{BASE}/k1", data={"to": "a@b.example"})).status == 403
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {"to": ""}, {"to": "nobody"}, {"to": ",".join(f"u{n}@b.example" for n in range(1001))}],
+    ids=["none", "empty", "no address", "too many"],
+)
 async def test_sent_again_to_nobody_is_a_bad_request(client, keep, data):
     assert (await client("POST", f"{BASE}/k1", data=data)).status == 400
 
