@@ -15,8 +15,10 @@ from mtad.api.http.multipart import BadMultipart, boundary_of, parts
 from mtad.api.http.params import plain_name
 
 MAX_PAIRS = 10_000
+MAX_VALUES = 500_000  # commas and opening brackets of a JSON body, also those in strings: each may cost 200 octets
 
 _NOT_UTF8 = "the text of a parameter is not UTF-8"
+_TOO_MANY = f"more than {MAX_PAIRS} parameters"
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ def read_body(body: bytes, content_type: str) -> Form:
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
     pieces = [piece for piece in raw.replace(b"+", b" ").split(b"&") if piece]
     if len(pieces) > MAX_PAIRS:
-        raise BadRequest(f"more than {MAX_PAIRS} parameters")
+        raise BadRequest(_TOO_MANY)
     try:
         return [(_decoded(name), _decoded(value)) for name, _, value in [piece.partition(b"=") for piece in pieces]]
     except UnicodeDecodeError:
@@ -76,15 +78,21 @@ def _multipart(body: bytes, content_type: str) -> Form:
 
 
 def _json(body: bytes) -> Form:
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
+        raise BadRequest(f"request body has more than {MAX_VALUES} values")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise BadRequest("request body is not valid JSON") from None
-    form = Form(body=value)
-    if isinstance(value, dict):
-        for name, member in value.items():
-            form.pairs += [(name, _text(one)) for one in (member if _is_plain_list(member) else [member])]
-    return form
+    if not isinstance(value, dict):
+        return Form(body=value)
+    lists = [(name, member if _is_plain_list(member) else [member]) for name, member in value.items()]
+    if sum(len(members) for _, members in lists) > MAX_PAIRS:
+        raise BadRequest(_TOO_MANY)
+    try:
+        return Form([(name, _text(one)) for name, members in lists for one in members], body=value)
+    except orjson.JSONEncodeError:  # it reads what is nested deeper than it writes
+        raise BadRequest("request body is nested too deep") from None
 
 
 def _is_plain_list(value: object) -> bool:

@@ -163,3 +163,23 @@ def test_any_query_is_read_or_refused(query):
 def test_more_parameters_than_anybody_needs_are_refused():
     with pytest.raises(BadRequest, match="more than 10000 parameters"):
         read_query("a=1&" * 10_001)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"to":[' + b"1," * 10_000 + b"1]}", "more than 10000 parameters"),
+        (b"{" + b",".join(b'"v:%d":1' % n for n in range(10_001)) + b"}", "more than 10000 parameters"),
+        (b"[" + b"[]," * 300_000 + b"[]]", "more than 500000 values"),
+        (b'{"a":' + b"[" * 400 + b"]" * 400 + b"}", "nested too deep"),
+    ],
+    ids=["list", "members", "values", "depth"],
+)
+def test_json_of_more_values_than_anybody_needs_is_refused(body, said):
+    with pytest.raises(BadRequest, match=said):
+        read_body(body, "application/json")
+
+
+def test_a_long_list_in_json_is_its_values_in_order():
+    form = read_body(b'{"to":["a","b"],"limit":3,"deep":[[1]]}', "application/json")
+    assert form.pairs == [("to", "a"), ("to", "b"), ("limit", "3"), ("deep", "[[1]]")]
