@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -38,6 +39,13 @@ class Answer:
     took_s: float
 
 
+@dataclass(slots=True)
+class _Way:
+    """How a request went out. kept: by a connection that was there before."""
+
+    kept: bool = False
+
+
 class Poster:
     """Use `open_poster`."""
 
@@ -53,14 +61,22 @@ class Poster:
         return Answer(status, error, self._clock.steady() - started)
 
     async def _once(self, target: Target, body: Body) -> tuple[int | None, str, bool]:
-        """Status, error, and whether to try again now: a receiver may close a kept connection just as we use it."""
+        """Status, error, and whether to try again now: a receiver may close a kept connection just as we use it.
+
+        One that closes a new connection has got the post, and may have done what it says.
+        """
         headers = {"Content-Type": body.content_type}
         if target.authorization:
             headers["Authorization"] = target.authorization
         status: int | None = None
+        way = _Way()
         try:
             async with self._session.post(
-                URL(target.url, encoded=True), data=body.content, headers=headers, allow_redirects=False
+                URL(target.url, encoded=True),
+                data=body.content,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=way,
             ) as response:
                 status = response.status
                 if not response.content.at_eof():
@@ -70,7 +86,7 @@ class Poster:
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             if status is None:
                 lost = isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-                return None, _said(problem), lost and not isinstance(problem, aiohttp.ClientConnectorError)
+                return None, _said(problem), lost and way.kept
         return status, "", False
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
@@ -119,8 +135,22 @@ async def open_poster(
         trust_env=False,  # a proxy of the environment would look names up behind the guard's back
         auto_decompress=False,
         requote_redirect_url=False,
+        trace_configs=[_tracing()],
     ) as session:
         yield Poster(session, clock, config)
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Tells each request's _Way; nothing else says which connection it got."""
+
+    async def kept(
+        session: aiohttp.ClientSession, context: Any, params: aiohttp.TraceConnectionReuseconnParams
+    ) -> None:
+        context.trace_request_ctx.kept = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(kept)
+    return tracing
 
 
 def _guarded(private: bool) -> Callable[[aiohttp.connector.AddrInfoType], socket.socket]:

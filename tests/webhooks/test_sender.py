@@ -200,6 +200,23 @@ async def test_a_kept_connection_that_the_receiver_closes_as_we_use_it_costs_no_
     assert (one.state, len(one.made)) == (PostState.DONE, 1)
 
 
+async def test_a_receiver_that_closes_a_new_connection_without_an_answer_is_asked_once_an_attempt(house):
+    asked = []
+
+    async def talk(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+        asked.append(head)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        await house.hook("deliver", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        [one] = await house.settled(await house.events(EventType.DELIVERED))
+    assert len(asked) == 1
+    assert (one.state, len(one.made), one.made[0].status) == (PostState.GIVEN_UP, 1, None)
+
+
 @pytest.mark.parametrize(
     "host",
     [
