@@ -1,6 +1,6 @@
 """Templated: mail over SMTP that names a stored template gets its text from there, before the queue takes it.
 
-Room: api. May import: mail, message, queue. Over HTTP the same is done while the message is built.
+Room: api. May import: mail, message, queue. Over HTTP the same is done by http.messages.
 """
 
 import asyncio
@@ -59,16 +59,19 @@ class Templated:
             filled = await self._templates.fill(
                 self._id_of(submission.domain), options.template, options.template_version, variables, text=True
             )
-            submission.content = await asyncio.to_thread(self._rebuilt, block, filled)
+            submission.content = await asyncio.to_thread(
+                with_texts, block, filled.html, filled.text, filled.headers, self._mark()
+            )
         except (NoTemplate, BadTemplate, Unfillable) as error:
             raise Refused(Reply(554, "6.0", f"The template cannot be used: {error}"[:500])) from None
         return await self._submit(submission)
 
-    def _rebuilt(self, block: HeaderBlock, filled: Filled) -> bytes:
-        """The message's own header and files, with the template's text; of its header fields, those it lacks."""
-        own = [raw for name, raw in block.fields if name not in _MIME]
-        for name, value in filled.headers.items():
-            if name.lower() in ("subject", "reply-to") and name.lower().encode() not in block.by_name:
-                own.append(fields.unstructured(name.encode("ascii", "replace"), value))
-        files = [File(one.name, one.content_type, one.content) for one in parse(block.content).attachments]
-        return build(Letter(header=own, text=filled.text or None, html=filled.html, attached=files, mark=self._mark()))
+
+def with_texts(block: HeaderBlock, html: str, text: str, headers: Mapping[str, str], mark: str) -> bytes:
+    """The message's own header and files, with the texts of a template; of its header fields, those it lacks."""
+    own = [raw for name, raw in block.fields if name not in _MIME]
+    for name, value in headers.items():
+        if name.lower() in ("subject", "reply-to") and name.lower().encode() not in block.by_name:
+            own.append(fields.unstructured(name.encode("ascii", "replace"), value))
+    files = [File(one.name, one.content_type, one.content) for one in parse(block.content).attachments]
+    return build(Letter(header=own, text=text or None, html=html, attached=files, mark=mark))

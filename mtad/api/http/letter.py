@@ -108,9 +108,13 @@ def read_options(params: Params, now: float, max_schedule_s: float) -> Options:
         pixel_top=_lenient(params, "o:tracking-pixel-location-top"),
         require_tls=_flag(params, "o:require-tls"),
         skip_verification=_flag(params, "o:skip-verification"),
-        template=_value(params, "template", parse_name) or "",
-        template_version=_value(params, "t:version", parse_name) or "",
-        template_variables=_value(params, "t:variables", parse_object) or {},
+        template=_value(params, "template", parse_name) or _header(params, "template-name", parse_name) or "",
+        template_version=_value(params, "t:version", parse_name)
+        or _header(params, "template-version", parse_name)
+        or "",
+        template_variables=_value(params, "t:variables", parse_object)
+        or _header(params, "template-variables", parse_object)
+        or {},
         variables={**_header_variables(params), **_own_variables(params)},
         recipient_variables=_batch(params),
     )
@@ -157,6 +161,15 @@ def _value(params: Params, name: str, parse: Callable[[str], T]) -> T | None:
         return parse(text)
     except BadValue as error:
         raise BadRequest(f"{name} {error}") from None
+
+
+def _header(params: Params, name: str, parse: Callable[[str], T]) -> T | None:
+    """The control header X-Mailgun-<name> where it is a parameter: what is needed before the queue reads it."""
+    texts = [text for one, text in params.starting("h:") if one.lower() == f"x-mailgun-{name}" and text.strip()]
+    try:
+        return parse(texts[-1]) if texts else None
+    except BadValue as error:
+        raise BadRequest(f"h:X-Mailgun-{name.title()} {error}") from None
 
 
 def _flag(params: Params, name: str) -> bool | None:

@@ -6,7 +6,7 @@ Room: api. May import: mail, message, queue. 200 means: on disk, and ours to del
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -27,11 +27,13 @@ from mtad.api.http.letter import (
     read_people,
 )
 from mtad.api.http.params import Params, mailboxes, missing
+from mtad.api.templated import with_texts
 from mtad.mail.address import Address
 from mtad.mail.envelope import Submission
 from mtad.mail.options import Options, Variables
 from mtad.message import fields
 from mtad.message.build import File, Letter, build
+from mtad.message.control import has_control, read_control
 from mtad.message.headers import scan
 from mtad.storage.accounts import DomainRow
 
@@ -253,8 +255,26 @@ class Messages:
             block = scan(content)
             kept = block.without(order.given.replaced)
             content = b"".join((*order.given.fields, kept, content[block.end :]))
+        content = await self._templated(call, order.options, content)
         domain = call.domain
         return self._submission(call, order, content, Address("postmaster", domain.name))
+
+    async def _templated(self, call: Call, given: Options, content: bytes) -> bytes:
+        """With the texts of the template that the request names, or else the message itself."""
+        block = scan(content)
+        within = read_control(block, call.now, float("inf")).options if has_control(block) else Options()
+        named = given if given.template else within
+        if not named.template:
+            return content
+        rendered = await self._rendered(
+            call,
+            replace(
+                named,
+                template_variables=given.template_variables or within.template_variables,
+                variables={**within.variables, **given.variables},
+            ),
+        )
+        return await asyncio.to_thread(with_texts, block, rendered.html, rendered.text, rendered.headers, self._mark())
 
     # --- both ---
 

@@ -376,6 +376,48 @@ async def test_a_template_makes_the_texts_and_what_is_not_said(house):
         await client.json("POST", SEND, 404, data=but(("template", "none")))
 
 
+@pytest.mark.parametrize("by", ["parameter", "header parameter", "header in the MIME"])
+async def test_a_mime_message_gets_its_texts_from_the_template_that_is_named(house, by):
+    asked = []
+
+    async def render(domain, name, version, variables, text):
+        asked.append((name, version, variables))
+        return Rendered("<p>Hi</p>", "", {"Subject": "From the template"})
+
+    named = {
+        "parameter": [("template", "t"), ("t:version", "v2"), ("t:variables", '{"n": 1}')],
+        "header parameter": [
+            ("h:X-Mailgun-Template-Name", "t"),
+            ("h:x-mailgun-template-version", "v2"),
+            ("h:X-Mailgun-Template-Variables", '{"n": 1}'),
+        ],
+        "header in the MIME": [],
+    }[by]
+    head = b'X-Mailgun-Template-Name: t\nX-Mailgun-Template-Version: v2\nX-Mailgun-Template-Variables: {"n": 1}\n'
+    content = RAW if named else head + RAW
+    async with serve(house, [house.messages(render=render)]) as client:
+        data = form(("to", "a@example.net"), *named, files=[("message", "m", content, "x/y")])
+        await client.json("POST", MIME, data=data)
+    kept = await house.only()
+    assert asked == [("t", "v2", {"n": 1})]
+    assert kept.message["Subject"] == "Raw"
+    assert kept.message.get_body(("html",)).get_content().strip() == "<p>Hi</p>"
+    assert b"Text" not in kept.raw.partition(b"Subject")[2]
+    assert kept.options.template == "t"
+
+
+async def test_a_control_header_names_a_template_too(house):
+    async def render(domain, name, version, variables, text):
+        return Rendered(f"<p>{name}</p>")
+
+    async with serve(house, [house.messages(render=render)]) as client:
+        pairs = but(("h:X-Mailgun-Template-Name", "t"), without=["text"])
+        await client.json("POST", SEND, data=pairs)
+        long = but(("h:X-Mailgun-Template-Name", "t" * 300), without=["text"])
+        assert "h:X-Mailgun-Template-Name" in (await client.json("POST", SEND, 400, data=long))["message"]
+    assert (await house.only()).message.get_content().strip() == "<p>t</p>"
+
+
 # --- idempotency ---
 
 
