@@ -96,7 +96,7 @@ class Bodies:
                 file.write(piece)
         except TimeoutError:
             raise TooSlow("The request body did not come in time") from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):  # the second: nobody is there any more to be told
             raise BadRequest("The request body is broken off or badly encoded") from None
 
 

@@ -278,6 +278,28 @@ async def test_a_body_that_does_not_come_is_408(house, monkeypatch):
         await writer.wait_closed()
 
 
+async def test_who_leaves_in_the_middle_of_a_body_is_no_crash(house, caplog):
+    basic = aiohttp.encode_basic_auth("api", KEY)
+    head = f"POST /v3/lists HTTP/1.1\r\nHost: x\r\nAuthorization: {basic}\r\nContent-Length: 9\r\n\r\na="
+    with caplog.at_level(logging.INFO, "mtad"):
+        async with serve(house, [Chapter()]) as client:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(client.base.rpartition(":")[2]))
+            writer.write(head.encode())
+            await client("GET", "/v3/lists")  # the server has read what was written before
+            writer.transport.abort()
+            async with asyncio.timeout(5):
+                while not any("status=400" in record.getMessage() for record in caplog.records):
+                    await asyncio.sleep(0)
+    assert not any("request-crashed" in record.getMessage() for record in caplog.records)
+
+
+async def test_the_percent_signs_of_a_large_form_are_read_beside_the_loop(client):
+    data = b"a=" + b"%41" * 200_000
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    found = await client.json("POST", f"/v3/{DOMAIN}/upload", data=data, headers=kind)
+    assert found["params"] == [["a", "A" * 200_000]]
+
+
 # --- what goes out ---
 
 
