@@ -35,7 +35,7 @@ _PLAIN = re.compile(r"https?://(?![/?#@])[!#$&-;=?-Z\[\]_a-z~%]+", re.IGNORECASE
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _MULTIPART_FIELD = re.compile(
-    rb'name="?List-Unsubscribe"?[ \t]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n[ \t]*One-Click[ \t]*\r?\n', re.IGNORECASE
+    rb'name="?List-Unsubscribe"?[ \t]*\r?\n(?:[^\r\n]++\r?\n)*+\r?\n[ \t]*+One-Click[ \t]*\r?\n', re.IGNORECASE
 )
 
 _COMMON = {
@@ -165,7 +165,7 @@ def _prefetched(request: web.BaseRequest) -> bool:
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """None: larger than MAX_BODY, or it did not come in time."""
+    """None: larger than MAX_BODY, or not all of it came in time."""
     if (request.content_length or 0) > MAX_BODY:
         return None
     found = b""
@@ -176,7 +176,7 @@ async def _body(request: web.BaseRequest) -> bytes | None:
                 if not piece:
                     return found
                 found += piece
-    except (TimeoutError, web.RequestPayloadError):
+    except (TimeoutError, ConnectionError, web.RequestPayloadError):
         return None
     return None
 

@@ -185,6 +185,19 @@ async def test_a_body_that_does_not_come_ends_in_time(house, monkeypatch):
     await writer.wait_closed()
 
 
+async def test_who_leaves_before_he_has_said_it_is_no_crash_and_not_unsubscribed(house, caplog):
+    path, base = house.path(Purpose.UNSUBSCRIBE), house.session._base_url
+    _, writer = await asyncio.open_connection(base.host, base.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 26\r\n\r\nList-".encode())
+    await house.ask("/o/x")  # the server has read what was written before
+    writer.transport.abort()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await house.ask("/o/x")
+    assert not any("request-crashed" in record.getMessage() for record in caplog.records)
+    assert house.recorder.recorded == 0
+
+
 async def test_a_prefetch_unsubscribes_nobody_and_counts_as_no_person(house):
     ahead = {"Sec-Purpose": "prefetch;prerender"}
     asked = await house.ask(house.path(Purpose.UNSUBSCRIBE), headers=ahead)
