@@ -303,8 +303,8 @@ class Receiver:
             self._drop_client("refused-bdat", say.BAD_BDAT)
             return b""
         refusal = None if self._content.chunked else self._no_content_now()
-        if refusal is None and not self._content.chunked:
-            self.transactions += 1
+        if not self._content.chunked:
+            self.transactions += 1  # also of a chunk that is only read away: that may take its time as any other
         self._mode = _Mode.BDAT
         self._content.begin_chunk(*chunk, refusal)
         return b""

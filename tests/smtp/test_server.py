@@ -484,6 +484,24 @@ async def test_content_that_drips_is_cut_off():
         assert one.counters["timeouts-data"] == 1
 
 
+async def test_a_chunk_that_is_only_read_away_may_take_its_time_too():
+    clock = VirtualClock()
+    async with house(clock=clock) as one:
+        client = await (await one.connect()).greeted()
+        for _ in range(4):
+            await swept(one, clock, 200)
+            assert (await client.ask("NOOP")).startswith("250 ")
+        client.send("BDAT 10 LAST\r\nabc")
+        await swept(one, clock, 100)
+        client.send("defghij")
+        assert (await client.answer()).startswith("503 5.5.1")
+        assert (await client.ask("NOOP")).startswith("250 ")
+        client.send("BDAT 10 LAST\r\nabc")
+        for _ in range(7):
+            await swept(one, clock, 100)
+        assert (await client.answer()).startswith("421 4.4.2")
+
+
 async def test_a_slow_commit_is_no_idle_client():
     clock = VirtualClock()
     async with house(clock=clock) as one:
