@@ -14,6 +14,7 @@ from mtad.mail.address import BadAddress, ascii_domain
 MAX_URL = 2048  # characters
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?")
 _AS_GIVEN = "/?%:@!$&'()*+,;=~[]"
+_PROTOCOLS = bytes((192, 0, 0))  # 192.0.0.0/24, RFC 6890 §2.2.2: nobody's mail or web, but some clouds' metadata
 _NAT64 = int(IPv6Address("64:ff9b::")) >> 32  # RFC 6052 §2.1: an IPv4 address stands in the low 32 bits
 
 
@@ -104,10 +105,10 @@ def _is_nobody(ip: IPv4Address | IPv6Address) -> bool:
 def _is_public(ip: IPv4Address | IPv6Address) -> bool:
     """What the whole Internet means by it; an IPv4 address inside an IPv6 one must be public too."""
     if isinstance(ip, IPv4Address):
-        return ip.is_global
+        return ip.is_global and ip.packed[:3] != _PROTOCOLS
     inner = [IPv4Address(int(ip) & 0xFFFFFFFF)] if int(ip) >> 32 == _NAT64 else [ip.sixtofour, *(ip.teredo or ())]
     if any(one is not None for one in inner):
-        return all(one.is_global for one in inner if one is not None)
+        return all(_is_public(one) for one in inner if one is not None)
     if int(ip) >> 32 == 0:  # ::a.b.c.d, IPv4-compatible, long deprecated
         return False
     return ip.is_global and not ip.is_site_local and not ip.is_reserved
