@@ -1,6 +1,6 @@
 """Routes: what becomes of mail that comes in; of the account, not of a domain.
 
-Room: api. Expressions and actions are read and checked by the operations.
+Room: api. May import: message. Expressions and actions are read and checked by the operations.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from mtad.api.http.dates import gmt
 from mtad.api.http.paging import counted
 from mtad.api.http.params import Params
 from mtad.api.route_operations import RouteOperations, RouteView
+from mtad.message.headers import MAX_HEADER
 
 _NOT_FOUND = "Route not found"
 
@@ -24,6 +25,10 @@ _PARAMS = (
     Param("action", "forward, store or stop", required=True, many=True),
 )
 _CHANGES = tuple(Param(one.name, one.about, one.kind, many=one.many) for one in _PARAMS)
+_TEST = (
+    Param("address", "whom the message is for", required=True),
+    Param("message", "the message, or its header; without it there are no header fields", "file"),
+)
 _PAGING = (Param("limit", kind="integer"), Param("skip", kind="integer"))
 
 
@@ -38,6 +43,7 @@ class Routes:
             row(method="GET", path="/routes", handler=self.list, about="All routes", params=_PAGING),
             row(method="POST", path="/routes", handler=self.create, about="Add a route", params=_PARAMS),
             row(method="GET", path="/routes/match", handler=self.match, about="Which takes an address", params=address),
+            row(method="POST", path="/routes/test", handler=self.test, about="What each says, and why", params=_TEST),
             row(method="GET", path=one, handler=self.show, about="One route"),
             row(method="PUT", path=one, handler=self.update, about="Change a route", params=_CHANGES),
             row(method="DELETE", path=one, handler=self.delete, about="Remove a route"),
@@ -88,6 +94,18 @@ class Routes:
         if found is None:
             raise NotFound(_NOT_FOUND)
         return answer({"route": _shown(found)})
+
+    async def test(self, call: Call) -> Answer:
+        """What would be done, and nothing is."""
+        verdicts = await carried_out(self._operations.route_test(call.params.need("address"), _header(call)))
+        return answer({"routes": verdicts})
+
+
+def _header(call: Call) -> bytes:
+    """The beginning of a message, with the line ends of the wire. "" there is none."""
+    upload = next((one for one in call.files if one.name == "message"), None)
+    content = upload.content if upload is not None else call.params.text("message", "").encode("utf-8", "replace")
+    return content[:MAX_HEADER].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def _actions(params: Params) -> tuple[str, ...]:

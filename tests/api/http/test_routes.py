@@ -1,5 +1,6 @@
 import re
 
+import aiohttp
 import pytest
 
 from mtad.api.http.routes import Routes
@@ -141,6 +142,39 @@ async def test_what_is_wrong_is_said_and_nothing_changes(client, add, form, said
         partial = {"action": ""} if "action" in said else {"expression": " "}
     await client.json("PUT", f"{BASE}/{made['id']}", 400, data=partial)
     assert await client.json("GET", f"{BASE}/{made['id']}") == {"route": made}
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+async def test_each_route_tells_why_it_would_take_a_message_or_not(client, house, add, as_file):
+    hello = await add('match_header("subject", "Hello (.*)")', r'forward("http://x.org/in?about=\1")', "stop()")
+    later = await add("catch_all()", "store()", priority="9")
+    message = b"From: a@x.org\nSubject: Hello b&c\n\ntext\n"
+    form = aiohttp.FormData({"address": "bob@x.org"})
+    form.add_field("message", message if as_file else message.decode(), filename="m.eml" if as_file else None)
+    first, second = (await client.json("POST", f"{BASE}/test", data=form))["routes"]
+    assert (first["id"], first["verdict"]) == (hello["id"], "matched")
+    assert first["captures"] == [{"reference": "\\1", "text": "b&c"}]
+    assert first["actions"] == [
+        {"action": "forward", "kind": "url", "to": "http://x.org/in?about=b%26c"},
+        {"action": "stop", "kind": "", "to": ""},
+    ]
+    assert (second["id"], second["verdict"]) == (later["id"], "not reached")
+    assert hello["id"] in second["why"]
+    without = (await client.json("POST", f"{BASE}/test", data={"address": "bob@x.org"}))["routes"]
+    assert [one["verdict"] for one in without] == ["no match", "matched"]
+    assert without[0]["conditions"][0]["note"] == "the message has no subject header"
+
+
+async def test_octets_that_are_no_text_are_no_hindrance(client, add):
+    await add('match_header("subject", ".*")', "stop()")
+    form = aiohttp.FormData({"address": "bob@x.org"})
+    form.add_field("message", b"Subject: \xff\xfe\x00 =?utf-8?q?=ED=A0=80?=\r\n\r\n", filename="m.eml")
+    assert [one["verdict"] for one in (await client.json("POST", f"{BASE}/test", data=form))["routes"]] == ["matched"]
+
+
+async def test_a_test_needs_an_address(client):
+    assert "address" in (await client.json("POST", f"{BASE}/test", 400))["message"]
+    assert (await client("POST", f"{BASE}/test", data={"address": "nobody"})).status == 400
 
 
 async def test_what_is_stored_is_what_the_engine_reads(client, house, add):
