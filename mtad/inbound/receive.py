@@ -5,6 +5,7 @@ what we sent (RFC 3464, RFC 5965) and wishes to leave; a token that is not ours 
 """
 
 import asyncio
+import ipaddress
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,8 +78,8 @@ class Receive:
 
     classifier: the rules in force. failed: told of each late bounce: the sender of relayed mail may want a DSN.
     suppressed: told of each (domain id, address in the form for comparing) that is not written to any more. take: what
-    the routes want, None: there are none. at_once, at_once_each: messages, in all and of one peer: who makes us wait
-    for his DNS does not keep the others out.
+    the routes want, None: there are none. at_once, at_once_each: messages, in all and of one peer (of IPv6: one /64,
+    which is one site): who makes us wait for his DNS does not keep the others out.
     """
 
     tokens: Tokens
@@ -106,7 +107,7 @@ class Receive:
         return self.tokens.read_local_part(address.local) if self.is_ours(address.domain) else None
 
     def __call__(self, submission: Submission) -> "asyncio.Future[int]":
-        peer = submission.peer
+        peer = _site(submission.peer)
         if len(self._tasks) >= self.at_once or self._peers[peer] >= self.at_once_each:
             raise Refused(_TOO_MANY)
         task = asyncio.get_running_loop().create_task(self._receive(submission), name="receive")
@@ -240,6 +241,15 @@ class Receive:
         return await self.database.writer.write(
             partial(reported.add, kind=kind, recipient_id=recipient_id, records=records)
         )
+
+
+def _site(peer: str) -> str:
+    """Whom a message counts for: "[192.0.2.1]", or the /64 of "[IPv6:2001:db8::1]"."""
+    try:
+        address = ipaddress.IPv6Address(peer.strip("[]").removeprefix("IPv6:"))
+    except ValueError:
+        return peer
+    return str(int(address) >> 64) if address.ipv4_mapped is None else peer
 
 
 def _about(recipient: StoredRecipient, failed: Sequence[RecipientStatus]) -> RecipientStatus | None:

@@ -1,5 +1,6 @@
 """Reports, complaints and wishes to leave that come in by mail: what is written, told and answered."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -163,3 +164,29 @@ async def test_a_flood_of_reports_is_put_off(desk):
     desk.receive.at_once = 0
     with pytest.raises(Refused, match=r"452 4\.4\.5|452 4\.5"):
         await desk.gets(desk.bounce(), desk.address())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "put_off"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("[IPv6:2001:db8:0:1::1]", "[IPv6:2001:db8:0:1::2]", True),
+    ],
+)
+async def test_one_site_cannot_keep_the_others_out(desk, first, second, put_off):
+    desk.receive.at_once_each = 1
+
+    def gets(peer):
+        return desk.receive(Submission(None, [desk.address()], desk.bounce(), "", 0.0, peer=peer))
+
+    under_way = [gets(first)]
+    if put_off:
+        with pytest.raises(Refused, match=r"452"):
+            gets(second)
+    else:
+        under_way.append(gets(second))
+    await asyncio.gather(*under_way)
+    await gets(second)
