@@ -6,6 +6,7 @@ Room: inbound. May import: message. A message is taken to pieces once for all it
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
 import orjson
@@ -28,7 +29,8 @@ class Postings:
         """personal: JSON of inbound.take: the kind of post, and where a stored message is found."""
         said = orjson.loads(personal) if personal else {}
         if said.get("kind") == "raw":
-            return list(raw(content, recipient, sender))
+            make = partial(list[Field], raw(content, recipient, sender))
+            return await asyncio.to_thread(make) if len(content) > _INLINE_OCTETS else make()
         whole = await self._letter(content)
         if said.get("kind") == "notify":
             url = str(said.get("url", ""))

@@ -1,10 +1,13 @@
 """What is in a post: of which kind, and how often a message is taken to pieces for it."""
 
+import threading
+
 import pytest
 
 from mtad.inbound.payload import File, letter
 from mtad.inbound.posting import Postings
 from mtad.message.parse import parse
+from mtad.message.postable import postable
 
 SMALL = b"From: a@b.example\r\nSubject: x\r\n\r\ntext\r\n"
 LARGE = SMALL + b"x" * 20_000 + b"\r\n"
@@ -49,6 +52,20 @@ async def test_a_raw_post_is_not_taken_to_pieces(fields, counting):
     said = {one.name: one.value for one in await fields(personal=b'{"kind":"raw"}')}
     assert said["body-mime"] == SMALL.decode()
     assert counting.times == 0
+
+
+async def test_a_long_message_is_made_a_raw_post_beside_the_loop(fields, monkeypatch):
+    threads = []
+
+    def noted(content):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return postable(content)
+
+    monkeypatch.setattr("mtad.inbound.payload.postable", noted)
+    for content in (SMALL, LARGE):
+        said = {one.name: one.value for one in await fields(content, b'{"kind":"raw"}')}
+        assert said["body-mime"] == content.decode()
+    assert threads == [True, False]
 
 
 async def test_a_notice_tells_where_the_files_are_and_has_none(fields):
