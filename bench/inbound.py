@@ -176,6 +176,8 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, rec
         (letter(number, args.size), "bob@example.org", f"in{number % 50}@{DOMAIN}") for number in range(args.messages)
     ]
     await feed(clients, mails[:20], 0)  # names are asked, code is warm
+    while await asyncio.to_thread(posted, receiver) < 20 - len(refused):
+        await asyncio.sleep(0.02)
     out = Client(int(ready["submission"].rpartition(":")[2]), refused)
     sending = None
     if args.outbound:
