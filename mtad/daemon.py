@@ -39,6 +39,7 @@ log = log_module.get("daemon")
 LAG_EVERY_S = 0.25
 RETENTION_EVERY_S = 60.0
 MAX_LINE = 16_384  # octets of a request line: a click's token carries where it leads
+HTTP_IDLE_S = 75.0  # a connection without a whole request: longer than proxies keep theirs, so that they close first
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,9 @@ class _Life:
 @asynccontextmanager
 async def _served(app: web.Application, key: str, listen: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
     """key: of the configuration, for what cannot be listened on. Raises ConfigError."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, max_line_size=MAX_LINE)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=5.0, max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S
+    )
     await runner.setup()
     try:
         for text in listen:
