@@ -3,9 +3,11 @@ import threading
 
 import pytest
 
+from mtad.feedback.suppressed import SuppressedAddresses
 from mtad.mail.event import EventType
 from mtad.mail.waiting import WaitReason
 from mtad.queue.shaping import load_shaping
+from mtad.storage import suppressions
 from mtad.storage.outgoing import State
 from tests.queue.house import World, later, never, open_house
 from tests.virtualclock import VirtualClock
@@ -76,6 +78,26 @@ async def test_scheduled_mail_leaves_at_its_time_and_not_before(house, world, cl
     await house.go_on(180)
     assert [when >= at for when, _ in world.sent] == [True]
     assert [row.state for row in await house.rows(number)] == [State.DELIVERED]
+
+
+async def test_scheduled_mail_does_not_go_to_who_left_meanwhile(house, world, clock, monkeypatch):
+    known = SuppressedAddresses(house.database, clock)
+    await known.load()
+    monkeypatch.setattr(house.runner, "_suppressing", known)
+    number = await house.send("bob@b.example", "eve@b.example", deliver_at=clock.now() + HOUR)
+    await house.go_on(HOUR / 2, HOUR)
+    [row] = await house.database.read(
+        lambda connection: connection.execute("SELECT id FROM domains WHERE name = 'a.example'").fetchall()
+    )
+    left = (row[0], "bob@b.example", suppressions.ALL, clock.now())
+    known.note(*left[:2])
+    await house.database.writer.write(lambda connection: suppressions.add_unsubscribes(connection, [left]))
+    await house.go_on(HOUR)
+    assert world.recipients() == ["eve@b.example"]
+    [failed] = [one for one in await house.events(number) if one.type is EventType.FAILED_PERMANENT]
+    assert (failed.recipient, failed.detail["reason"]) == ("bob@b.example", "suppress-unsubscribe")
+    assert failed.detail["delivery-status"]["code"] == 606
+    assert (await house.check()).faults == ()
 
 
 async def test_a_dead_site_does_not_delay_the_others(house, world):
