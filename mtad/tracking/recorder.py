@@ -78,7 +78,6 @@ class Recorder:
     async def run(self) -> None:
         """Until stop(), and then what is left."""
         loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._clients.learn, ("warm/1",))  # reads the expressions: once, 0.2 s
         while self._waiting or not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
