@@ -4,6 +4,7 @@ Room: api. May import: mail, message, storage, queue, inbound.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,8 @@ from mtad.storage.stored import Stored
 
 _NOT_FOUND = "Message not found"
 _RAW = "message/rfc2822"
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_UNQUOTED = re.compile(r'[^ -~]|["\\%]')  # what readers of a quoted name take differently
 Submit = Callable[[Submission], Awaitable[int]]
 
 
@@ -58,8 +61,8 @@ class StoredMessages:
 
     async def show(self, call: Call) -> Answer:
         found, content = await self._find(call)
-        if _RAW in call.headers.get("Accept", ""):
-            return answer(_raw(found, content))
+        if _RAW in call.headers.get("Accept", "").lower():
+            return answer(await asyncio.to_thread(_raw, found, content))
         url = f"{call.base_url}/v{call.version}/domains/{quote(call.domain.name)}/messages/{quote(found.key)}"
         made = await asyncio.to_thread(lambda: letter(parse(content)))
         return answer(_parsed(found, made, url))
@@ -68,12 +71,11 @@ class StoredMessages:
         _, content = await self._find(call)
         parsed = await asyncio.to_thread(parse, content)
         number = call["number"]
-        if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= len(parsed.attachments):
+        if not _NUMBER.fullmatch(number) or not 1 <= int(number) <= len(parsed.attachments):
             raise NotFound("Attachment not found")
         one: Attachment = parsed.attachments[int(number) - 1]
-        name = quote(one.name, safe="")
         headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "Content-Disposition": f"attachment; {_named(one.name)}",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; sandbox",
         }
@@ -122,6 +124,13 @@ class StoredMessages:
         if found is None:
             raise NotFound(_NOT_FOUND)
         return found
+
+
+def _named(name: str) -> str:
+    """RFC 6266 §4.3: filename for every reader, and filename* before it for those who know it, where it says more."""
+    plain = _UNQUOTED.sub("_", name)
+    encoded = f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'filename="{plain}"' + (encoded if plain != name else "")
 
 
 def _about(found: Stored) -> dict[str, Any]:
