@@ -141,6 +141,13 @@ async def test_each_recipient_has_a_copy_for_each_destination(hall):
     assert people == [f"bob@{DOMAIN}", f"bob@{DOMAIN}", "c@d.example", f"eve@{DOMAIN}", f"eve@{DOMAIN}", "c@d.example"]
 
 
+async def test_two_routes_to_one_place_make_two_copies(hall):
+    for priority in (0, 1):
+        await hall.route('match_recipient("b")', 'forward("http://a.example/")', priority=priority)
+    await hall.gets("bob")
+    assert [address for address, *_ in await hall.rows()] == ["http://a.example/"] * 2
+
+
 async def test_events_show_routes_without_the_passwords_of_their_urls(hall):
     await hall.route('match_recipient("b")', 'forward("https://u:s3cret@b.example/, HTTP://x:s3cret@y, c@d.example")')
     await hall.gets("bob")
