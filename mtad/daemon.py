@@ -6,6 +6,7 @@ innermost. SIGTERM and SIGINT end it, SIGHUP reads configuration, certificate, s
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -149,6 +150,7 @@ class _Life:
         try:
             await listeners.start()
             async with serve_control(config.server.data_dir, self.house.operations):
+                leave_out_what_stays()
                 await on_ready(
                     Ready(
                         self.house.operations,
@@ -305,6 +307,12 @@ def _touch(connection: sqlite3.Connection) -> None:
     """A write that leaves nothing behind but needs the disk."""
     [version] = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version = {int(version)}")
+
+
+def leave_out_what_stays() -> None:
+    """What was built up to now lives as long as we do: a full collection that looks at it again takes 50 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def keep_memory_together() -> None:
