@@ -1,4 +1,4 @@
-"""The official Python client, sync and async, on suppressions, templates and routes: its own examples."""
+"""The official Python client, sync and async, on what is not in the other files of this client: its own examples."""
 
 import asyncio
 import json
@@ -8,11 +8,16 @@ from mailgun.builders import MailgunTemplateBuilder
 from mailgun.client import AsyncClient, Client
 
 from mtad.api.http.routes import Routes
+from mtad.api.http.stored import StoredMessages
+from mtad.api.http.stubs import Stubs
 from mtad.api.http.suppressions import Suppressions
 from mtad.api.http.templates import Render, TemplateChapter
 from mtad.api.operations import Operations
 from mtad.api.suppression_desk import SuppressionDesk
 from mtad.api.templates import Templates
+from mtad.mail.event import EventType
+from mtad.storage.outgoing import Accept, State
+from mtad.storage.record import Records
 from tests.api.http.house import DOMAIN, KEY, open_house, serve
 
 BOB = "bob+1@example.net"
@@ -47,6 +52,8 @@ async def base(house):
         TemplateChapter(house.database, house.ids, house.clock, using),
         house.messages(render=Render(using)),
         Routes(operations),
+        StoredMessages(house.database, house.outgoing, house.submit),
+        Stubs(["192.0.2.1"]),
     ]
     async with serve(house, chapters) as client:
         yield client.base
@@ -159,3 +166,28 @@ async def test_routes(ask):
     assert (status, changed["priority"]) == (200, 2)
     assert (await ask("routes", "delete", **one))[0] == 200
     assert (await ask("routes_match", "get", filters={"address": f"x@{DOMAIN}"}))[0] == 404
+
+
+async def test_addresses_pools_and_validation(ask):
+    assert await ask("ips", "get") == (200, {"items": ["192.0.2.1"], "total_count": 1})
+    assert (await ask("ips", "get", ip="192.0.2.1"))[1]["ip"] == "192.0.2.1"
+    assert (await ask("domains_ips", "get", domain=DOMAIN))[1]["items"] == ["192.0.2.1"]
+    assert (await ask("ippools", "get"))[1]["ip_pools"] == []
+    status, judged = await ask("addressvalidate", "get", filters={"address": BOB})
+    assert (status, judged["address"], judged["result"]) == (200, BOB, "unknown")
+
+
+async def test_a_stored_message_is_sent_again(ask, base, house):
+    content, number, now = b"Message-ID: <m@x>\r\nSubject: x\r\n\r\ntext\r\n", house.ids.take(2), house.clock.now()
+    records = Records([(house.ids.next(), int(EventType.STORED), 1, number, number + 1, None)])
+    records.stored.append((house.ids.next(), "k1", 1, number, f'["bob@{DOMAIN}"]', "", now))
+    row = (number + 1, number, 1, 0, f"bob@{DOMAIN}", int(State.DELIVERED), 1, None, None, None, None, None)
+    fields = (number, 1, "", len(content), 1, 4096, None, b"{}", None, None)
+    accept = Accept(fields, content, [row], records)
+    await house.database.writer.write(lambda c: house.outgoing.accept(c, [accept]))
+    place = f"{base}/v3/domains/{DOMAIN}/messages/k1"
+    status, said = await ask(
+        "resend_message", "create", data={"to": [BOB, "c@d.example"]}, domain=DOMAIN, storage_url=place
+    )
+    assert (status, said) == (200, {"id": "<m@x>", "message": "Queued. Thank you."})
+    assert (await house.stored())[-1].recipients == [BOB, "c@d.example"]
