@@ -42,7 +42,7 @@ _WORDS = {
 _ENGAGED = frozenset((Kind.UNSUBSCRIBE, Kind.CLICK, Kind.OPEN))
 _WITH_FILES = frozenset((Kind.BOUNCE, Kind.DROP, Kind.SPAM))
 _TAG_FIELD = {Kind.DELIVER: "X-Mailgun-Tag", Kind.DROP: "X-Mailgun-Tag"}
-_SAME_REASON = frozenset(("espblock", "old", "bounce", "suppress-bounce", "suppress-unsubscribe", "suppress-complaint"))
+_SAME_REASON = frozenset(("espblock", "old", "suppress-bounce", "suppress-unsubscribe", "suppress-complaint"))
 _VARIABLES = "X-Mailgun-Variables"
 _FIELD = re.compile(rb"([!-9;-~]{1,998})[ \t]*:((?:[^\r\n]*)(?:\r?\n[ \t][^\r\n]*)*)(?:\r?\n|\Z)")
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; charset=[\w.:+-]{1,60})?", re.ASCII)
@@ -189,7 +189,8 @@ def _outcome(kind: Kind, event: Event) -> Iterator[tuple[str, str]]:
 
 def drop_reason(event: Event) -> str:
     reason = str(event.detail.get("reason") or "")
-    if is_refused(event) and reason != "espblock":
+    # "bounce": it will never be taken, which also DNS may have said, or a rule of ours about a 4xx.
+    if reason == "bounce" or (is_refused(event) and reason != "espblock"):
         return "hardfail"
     return reason if reason in _SAME_REASON else "generic"
 

@@ -150,6 +150,24 @@ def test_a_bounce_has_the_enhanced_code_and_the_hosts_words():
             "498",
             "no MX",
         ),
+        (
+            replace(
+                samples.BOUNCED,
+                detail={"reason": "bounce", "delivery-status": {"code": 556, "description": "its MX is null"}},
+            ),
+            "hardfail",
+            "556",
+            "its MX is null",
+        ),
+        (
+            replace(
+                samples.BOUNCED,
+                detail={"reason": "bounce", "delivery-status": {"code": 450, "message": "gone", "mx-host": "mx.x"}},
+            ),
+            "hardfail",
+            "450",
+            "gone",
+        ),
     ],
 )
 def test_a_drop_says_why(event, reason, code, description):
