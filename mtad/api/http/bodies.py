@@ -13,9 +13,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from mtad.api.http.answers import BadRequest, TooLarge, TooSlow
+from mtad.api.http.answers import BadRequest, TooLarge, TooSlow, Unavailable
 
 INLINE = 65_536  # octets of one body held while it comes in
+ON_DISK = 2_147_483_648  # octets of all bodies that are not answered yet: the store needs the disk too
 PIECE_S = 30.0  # the longest pause within a body
 GROWTH = 4  # a body, its parts, the message made of it, and the message with our trace
 
@@ -67,33 +68,38 @@ class Bodies:
 
     def __init__(self, folder: Path, most: int, memory: int) -> None:
         self._folder, self._most, self._allowance = folder, most, Allowance(memory)
+        self._held = 0  # octets of all bodies
 
     @asynccontextmanager
     async def read(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
-        """The body, as long as the `with` lasts. Raises TooLarge, TooSlow and BadRequest."""
+        """The body, as long as the `with` lasts. Raises TooLarge, TooSlow, Unavailable and BadRequest."""
         if not request.can_read_body:
             yield b""
             return
         if (request.content_length or 0) > self._most:
             raise too_large(self._most)
-        with tempfile.SpooledTemporaryFile(INLINE, dir=str(self._folder)) as file:
-            size = await self._receive(request, file)
-            async with self._allowance.take(size * GROWTH):
-                file.seek(0)
-                yield file.read()
-
-    async def _receive(self, request: web.BaseRequest, file: "tempfile.SpooledTemporaryFile[bytes]") -> int:
         size = 0
+        with tempfile.SpooledTemporaryFile(INLINE, dir=str(self._folder)) as file:
+            try:
+                while piece := await self._piece(request):
+                    if size + len(piece) > self._most:
+                        raise too_large(self._most)
+                    if self._held + len(piece) > ON_DISK:
+                        raise Unavailable("Too many large requests at one time; try again later")
+                    size += len(piece)
+                    self._held += len(piece)
+                    file.write(piece)
+                async with self._allowance.take(size * GROWTH):
+                    file.seek(0)
+                    yield file.read()
+            finally:
+                self._held -= size
+
+    async def _piece(self, request: web.BaseRequest) -> bytes:
+        """b"" at the end."""
         try:
-            while True:
-                async with asyncio.timeout(PIECE_S):
-                    piece = await request.content.readany()
-                if not piece:
-                    return size
-                size += len(piece)
-                if size > self._most:
-                    raise too_large(self._most)
-                file.write(piece)
+            async with asyncio.timeout(PIECE_S):
+                return await request.content.readany()
         except TimeoutError:
             raise TooSlow("The request body did not come in time") from None
         except (web.RequestPayloadError, ConnectionError):  # the second: nobody is there any more to be told

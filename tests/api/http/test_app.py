@@ -265,6 +265,24 @@ async def test_large_bodies_wait_on_disk_until_there_is_memory_for_them(house):
     assert 1 <= chapter.most <= 2
 
 
+async def test_large_bodies_have_a_limit_together_and_later_there_is_room_again(house, monkeypatch):
+    monkeypatch.setattr("mtad.api.http.bodies.ON_DISK", 1_500_000)
+    data, kind = b"a=" + b"x" * 1_000_000, {"Content-Type": "application/x-www-form-urlencoded"}
+    async with serve(house, [Chapter()]) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(client.base.rpartition(":")[2]))
+        basic = aiohttp.encode_basic_auth("api", KEY)
+        head = f"POST /v3/lists HTTP/1.1\r\nHost: x\r\nAuthorization: {basic}\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data[:-1])
+        async with asyncio.timeout(5):
+            while (await client("POST", "/v3/lists", data=data, headers=kind)).status != 503:
+                pass
+        writer.write(data[-1:])
+        assert (await reader.readline()).split()[1] == b"200"
+        assert (await client("POST", "/v3/lists", data=data, headers=kind)).status == 200
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_body_that_does_not_come_is_408(house, monkeypatch):
     monkeypatch.setattr("mtad.api.http.bodies.PIECE_S", 0.05)
     async with serve(house, [Chapter()]) as client:
