@@ -1,4 +1,5 @@
-"""Take: mail from the world for a domain of ours: who it is from, which routes want it, and what they do with it.
+"""Take: mail for a domain of ours, from the world or one of our users: who it is from, which routes want it, and what
+they do with it.
 
 Room: inbound. May import: mail, message, storage, feedback, queue. All is decided before the 250, and the 250 says
 that it is on disk: copies to addresses and URLs are recipients of the queue like any others; what a route stores is
@@ -19,6 +20,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.arc import Sealer, seal
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.results import User
 from mtad.inbound.routes.actions import Destination, Kind
 from mtad.inbound.routes.engine import Decision, Keep, Matched
 from mtad.inbound.routes.live import Routes
@@ -127,7 +129,7 @@ class Take:
             self.tally.refused += 1
             log.info("inbound-loop", peer=submission.peer, recipients=len(submission.recipients))
             raise Refused(_LOOP)
-        unwanted = await self.doorstep.refusal(submission)
+        unwanted = None if submission.domain else await self.doorstep.refusal(submission)
         if unwanted is not None:
             self.tally.refused += 1
             raise Refused(unwanted)
@@ -153,8 +155,9 @@ class Take:
         return await self._route(submission, wanted) if wanted else self.ids.next()
 
     async def _check(self, submission: Submission, block: HeaderBlock, settings: DomainSettings) -> Verdicts:
+        user = User(submission.login) if submission.domain else None
         verdicts = await self.checker.check(
-            submission.content, block, submission.peer, submission.helo, submission.reverse_path, settings
+            submission.content, block, submission.peer, submission.helo, submission.reverse_path, settings, user
         )
         self.tally.seconds += verdicts.took_s
         return verdicts

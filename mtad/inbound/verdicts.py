@@ -20,7 +20,7 @@ from mtad.inbound.arc import Arc, ArcResult, ArcSet, BrokenChain
 from mtad.inbound.dkim_check import MAX_SIGNATURES, Dkim, KeyOrFault
 from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
 from mtad.inbound.lookup import TROUBLE, Answer, Bridge, Kind, Resolver
-from mtad.inbound.results import Findings, Session, added_fields, cleaned, results_value, scan_head
+from mtad.inbound.results import Findings, Session, User, added_fields, cleaned, results_value, scan_head
 from mtad.inbound.signature import Bodies
 from mtad.inbound.spam import Scan, Spam, SpamAction
 from mtad.inbound.spf import Sender, Spf, SpfResult, evaluate, has_record, sender_of
@@ -123,15 +123,18 @@ class Checker:
         helo: str,
         reverse_path: Address | None,
         domain_settings: DomainSettings,
+        user: User | None = None,
     ) -> Verdicts:
-        """peer_ip: also as an address literal. block: of content, if it was scanned already. Raises nothing."""
+        """peer_ip: also as an address literal. block: of content, if it was scanned already. user: one of ours sends
+        it; his message is marked, and never refused nor dropped. Raises nothing.
+        """
         started, block = self._clock.steady(), block or scan(content)
         session = Session(str(reverse_path) if reverse_path else "", _plain_ip(peer_ip), helo)
         async with asyncio.TaskGroup() as both:
-            authenticated = both.create_task(self._authenticated(block, session, reverse_path))
+            authenticated = both.create_task(self._authenticated(block, session, reverse_path, user))
             scanned = both.create_task(self._scan(content, session, domain_settings))
         spf, dkim, found_dmarc, found_arc = authenticated.result()
-        findings = Findings(spf, dkim, found_dmarc, found_arc, scanned.result())
+        findings = Findings(spf, dkim, found_dmarc, found_arc, scanned.result(), user)
         name = self._settings.authserv_id
         return Verdicts(
             findings,
@@ -151,9 +154,11 @@ class Checker:
         return await self._spamd.scan(scan_head(self._settings.authserv_id, session, self._clock.now()), content)
 
     async def _authenticated(
-        self, block: HeaderBlock, session: Session, reverse_path: Address | None
+        self, block: HeaderBlock, session: Session, reverse_path: Address | None, user: User | None
     ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
         try:
+            if user is not None:
+                return await self._signatures_alone(block, reverse_path, session)
             return await self._authenticate(block, session, reverse_path)
         except Exception:  # a fault of ours must not keep a message out for ever
             log.exception("check-crashed", peer=session.peer_ip)
@@ -164,7 +169,7 @@ class Checker:
     async def _authenticate(
         self, block: HeaderBlock, session: Session, reverse_path: Address | None
     ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
-        until = asyncio.get_running_loop().time() + self._settings.time_limit_s
+        until = self._until()
         domains = dmarc.author_domains(block)
         async with asyncio.TaskGroup() as all_three:
             spf = all_three.create_task(self._spf(sender_of(reverse_path, session.helo), session, until))
@@ -173,6 +178,17 @@ class Checker:
         dkim, chain = signed.result()
         found = dmarc.evaluate(domains, policies.result(), spf.result(), dkim, self._chance)
         return spf.result(), dkim, found, chain
+
+    async def _signatures_alone(
+        self, block: HeaderBlock, reverse_path: Address | None, session: Session
+    ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
+        """Of a user's message: his machine is no host of the domain, so SPF and DMARC would judge the wrong one."""
+        dkim, chain = await self._signatures(block, self._until())
+        sender = sender_of(reverse_path, session.helo)
+        return Spf(SpfResult.NONE, sender.identity, sender.domain), dkim, Dmarc(DmarcResult.NONE), chain
+
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._settings.time_limit_s
 
     async def _spf(self, sender: Sender, session: Session, until: float) -> Spf:
         if not sender.domain or not session.peer_ip:
@@ -253,6 +269,8 @@ def _plain_ip(text: str) -> str:
 
 def refusal_of(findings: Findings, settings: CheckSettings, *, fail_closed: bool) -> Reply | None:
     """What the session answers instead of 250, or None."""
+    if findings.user is not None:
+        return None
     found, chain = findings.dmarc, findings.arc
     vouched = chain.result is ArcResult.PASS and chain.sealer in settings.trusted_sealers
     if found.wanted is Policy.REJECT and settings.on_reject is OnReject.REFUSE and not vouched:
@@ -263,5 +281,7 @@ def refusal_of(findings: Findings, settings: CheckSettings, *, fail_closed: bool
 
 
 def drops(findings: Findings, domain: DomainSettings) -> bool:
-    """Spam for a domain that does not want to see it."""
+    """Spam for a domain that does not want to see it, unless one of ours wrote it."""
+    if findings.user is not None:
+        return False
     return domain.spam_action is SpamAction.DELETE and findings.spam is not None and findings.spam.is_spam

@@ -19,10 +19,13 @@ PICTURE = b"\x89PNG\r\n\x1a\n\x00\x01\x02\xff"
 
 
 def zones(dns: DnsServer) -> None:
-    """example.org: SPF for 192.0.2.0/24 alone, DMARC reject. strict.example: signs nothing, wants all else refused."""
+    """example.org: SPF for 192.0.2.0/24 alone, DMARC reject. strict.example, and our own domain: nobody may send for
+    them without a signature.
+    """
     fill(dns)
-    dns.add("strict.example", "TXT", quoted("v=spf1 -all"))
-    dns.add("_dmarc.strict.example", "TXT", quoted("v=DMARC1; p=reject"))
+    for name in ("strict.example", DOMAIN):
+        dns.add(name, "TXT", quoted("v=spf1 -all"))
+        dns.add(f"_dmarc.{name}", "TXT", quoted("v=DMARC1; p=reject"))
 
 
 class Inland(Daemon):

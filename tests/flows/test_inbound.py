@@ -268,6 +268,22 @@ def test_what_dmarc_rejects_is_refused_in_the_session_and_told(inland: Inland, a
     assert app.at("strict") == []
 
 
+def test_a_user_who_logged_in_writes_to_a_route_of_ours_and_is_not_taken_for_a_forger(
+    inland: Inland, app: Application
+) -> None:
+    inland.route("desk", f'forward("{app.url("desk")}")')
+    content = f"From: Eve <eve@{DOMAIN}>\r\nTo: desk\r\nSubject: hello\r\n\r\nhello\r\n".encode()
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        inland.receive(content, "desk", sender=f"eve@{DOMAIN}")
+    assert refusal.value.smtp_code == 550
+    with inland.client() as client:
+        assert client.sendmail(f"eve@{DOMAIN}", [f"desk@{DOMAIN}"], content) == {}
+    results = app.one("desk")["Authentication-Results"]
+    assert f"; auth=pass smtp.auth={inland.login}; " in " ".join(results.split())
+    assert "spf=" not in results
+    assert "dmarc=" not in results
+
+
 def test_events_of_routed_mail_name_the_recipient_and_the_target_and_no_password(
     inland: Inland, app: Application
 ) -> None:

@@ -15,7 +15,7 @@ from mtad.inbound import take as take_module
 from mtad.inbound.arc import Arc, ArcResult, Sealer
 from mtad.inbound.dmarc import Dmarc, DmarcResult
 from mtad.inbound.doorstep import Doorstep
-from mtad.inbound.results import Findings
+from mtad.inbound.results import Findings, User
 from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import Scan, Spam, SpamAction
 from mtad.inbound.spf import Identity, Spf, SpfResult
@@ -38,13 +38,17 @@ REFUSAL = Reply(550, "7.1", "no")
 
 @dataclass
 class Checker:
-    """refusal: for domains with these spam actions. spam: what the scan says. asked: the actions it was asked for."""
+    """refusal: for domains with these spam actions. spam: what the scan says. asked: the actions it was asked for.
+    users: who was said to send.
+    """
 
     refusal: dict[SpamAction, Reply] = field(default_factory=dict)
     spam: bool = False
     asked: list[SpamAction] = field(default_factory=list)
+    users: list[User | None] = field(default_factory=list)
 
-    async def check(self, content, block, peer, helo, reverse_path, settings: DomainSettings) -> Verdicts:
+    async def check(self, content, block, peer, helo, reverse_path, settings: DomainSettings, user=None) -> Verdicts:
+        self.users.append(user)
         action = settings.spam_action
         self.asked.append(action)
         scanned = action is not SpamAction.DISABLED
@@ -71,11 +75,13 @@ class Hall:
         await self.house.database.writer.write(lambda c: accounts.change_domain(c, name, DomainChanges(**changes)))
         await self.house.tenants.load()
 
-    async def gets(self, *to: str, content: bytes = MAIL, sender: str = "ann@their.example") -> int:
+    async def gets(
+        self, *to: str, content: bytes = MAIL, sender: str = "ann@their.example", domain: str = "", login: str = ""
+    ) -> int:
         people = [parse_address(one if "@" in one else f"{one}@{DOMAIN}") for one in to]
         path = parse_address(sender) if sender else None
         return await self.take(
-            Submission(path, people, content, "", 1.7e9, peer="[192.0.2.9]", helo="mx.their.example")
+            Submission(path, people, content, domain, 1.7e9, "smtp", login, peer="[192.0.2.9]", helo="mx.their.example")
         )
 
     async def refuses(self, *to: str, **more: Any) -> Reply:
@@ -244,6 +250,22 @@ async def test_what_the_checks_refuse_is_refused_and_told(hall):
     assert await hall.refuses("bob") == REFUSAL
     assert await hall.told() == [("rejected", f"bob@{DOMAIN}", "")]
     assert (hall.take.tally.refused, hall.take.tally.seconds) == (1, 0.25)
+
+
+class _Nobody:
+    """A doorstep that lets no stranger in."""
+
+    async def refusal(self, submission: Submission) -> Reply:
+        return REFUSAL
+
+
+async def test_our_own_users_are_no_strangers_at_the_door(hall):
+    hall.take.doorstep = _Nobody()
+    await hall.route("catch_all()", "stop()")
+    assert await hall.refuses("bob") == REFUSAL
+    await hall.gets("bob", domain=OTHER, login=f"eve@{OTHER}")
+    await hall.gets("bob", domain=OTHER)
+    assert hall.checker.users == [User(f"eve@{OTHER}"), User("")]
 
 
 async def test_domains_with_the_same_wish_are_checked_for_once(hall):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mtad.inbound.arc import Arc, ArcResult, Sealer, seal
 from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
 from mtad.inbound.lookup import MAX_QUESTIONS, Bridge, Kind, LookupTrouble, TooManyQuestions
-from mtad.inbound.results import Findings
+from mtad.inbound.results import Findings, User
 from mtad.inbound.spam import Scan, Spam, SpamAction
 from mtad.inbound.spf import Identity, Spf, SpfResult
 from mtad.inbound.verdicts import Checker, CheckSettings, DomainSettings, OnReject, drops, refusal_of
@@ -51,7 +51,9 @@ class House:
         )
         try:
             action = about.get("spam_action", SpamAction.DISABLED)
-            return await checker.check(content, about.get("block"), peer, helo, sender, DomainSettings(action))
+            return await checker.check(
+                content, about.get("block"), peer, helo, sender, DomainSettings(action), about.get("user")
+            )
         finally:
             checker.close()
 
@@ -85,6 +87,23 @@ async def test_mail_of_somebody_else_in_their_name_is_refused(house):
     verdicts = await house.check(MAIL, peer="[198.51.100.1]")
     assert words(verdicts) == ("fail", [], "fail", "none")
     assert str(verdicts.refusal).startswith("550 5.7.1 ")
+
+
+@pytest.mark.parametrize(("login", "said"), [("bob@example.org", "auth=pass smtp.auth=bob@example.org; "), ("", "")])
+async def test_a_user_of_ours_is_not_judged_by_his_own_machine(house, login, said):
+    verdicts = await house.check(MAIL, peer="198.51.100.1", user=User(login))
+    assert (verdicts.refusal, verdicts.drop) == (None, False)
+    assert verdicts.results == f"mx.mtad.test; {said}dkim=none; arc=none"
+
+
+async def test_a_users_spam_is_marked_and_goes_on(house):
+    spamd = FakeSpamd(Spam(Scan.DONE, 9.0, 5.0, True))
+    verdicts = await house.check(spamd=spamd, spam_action=SpamAction.DELETE, user=User("bob@example.org"))
+    assert not verdicts.drop
+    assert b"X-Mailgun-Sflag: Yes\r\n" in verdicts.fields
+    spamd.fail_closed, spamd.found = True, Spam(Scan.UNAVAILABLE)
+    assert (await house.check(spamd=spamd, spam_action=SpamAction.TAG)).refusal.code == 451
+    assert (await house.check(spamd=spamd, spam_action=SpamAction.TAG, user=User())).refusal is None
 
 
 async def test_a_forward_is_told_from_a_forgery_by_its_signature(house):
