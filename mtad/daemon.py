@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -27,6 +28,7 @@ from mtad.api.http.idempotency import KEEP_S
 from mtad.api.http.keys import reachable
 from mtad.api.lock import hold
 from mtad.api.operations import Operations
+from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.house import House, rules
@@ -285,9 +287,7 @@ class _Life:
 @asynccontextmanager
 async def _served(app: web.Application, key: str, listen: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
     """key: of the configuration, for what cannot be listened on. Raises ConfigError."""
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=5.0, max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S
-    )
+    runner = Runner(app, partial(secrets.token_hex, 8), max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S)
     await runner.setup()
     try:
         for text in listen:

@@ -27,15 +27,19 @@ def message(text: str, status: int) -> web.Response:
     )
 
 
+def of_exception(error: web.HTTPException) -> web.Response:
+    answer = message(_SAID.get(error.status, error.reason), error.status)
+    if "Allow" in error.headers:  # RFC 9110 §15.5.6: a 405 names what may be done
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
 @web.middleware
 async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        answer = message(_SAID.get(error.status, error.reason), error.status)
-        if "Allow" in error.headers:  # RFC 9110 §15.5.6: a 405 names what may be done
-            answer.headers["Allow"] = error.headers["Allow"]
-        return answer
+        return of_exception(error)
     except Exception:
         log.exception("request-crashed", method=request.method, path=request.path[:200])
         return message("Internal error", 500)

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
+from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
@@ -112,7 +113,7 @@ async def open_house(
         app = tracking.app() if whole_app else web.Application()
         if not whole_app:
             tracking.add_to(app)
-        runner = web.AppRunner(app, access_log=None, max_line_size=16_384)
+        runner = Runner(app, lambda: "request-1", max_line_size=16_384)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

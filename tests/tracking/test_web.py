@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 from ipaddress import ip_network
 
 import pytest
-from aiohttp.web import AppRunner, TCPSite
+from aiohttp.web import TCPSite
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.mail.event import EventType
 from mtad.mail.metric import Metric
@@ -351,7 +352,7 @@ async def garbage_server():
     tracking = web.TrackingPages(
         tokens=TOKENS, recorder=Never(), clock=SystemClock(), settings=TrackingSettings(), unwell=lambda: None
     )
-    runner = AppRunner(tracking.app(), access_log=None)
+    runner = Runner(tracking.app(), lambda: "request-1")
     await runner.setup()
     await TCPSite(runner, "127.0.0.1", 0).start()
     try:

@@ -22,6 +22,7 @@ from mtad.api.http.call import Chapter
 from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys, hash_of
 from mtad.api.http.messages import Messages
+from mtad.api.server import Runner
 from mtad.api.tenants import Tenants
 from mtad.clock import Clock, SystemClock
 from mtad.config import ApiConfig, DeliveryConfig
@@ -216,7 +217,7 @@ async def serve(house: House, chapters: Sequence[Chapter], **more) -> AsyncItera
     )
     app = web.Application()
     api.add_to(app)
-    runner = web.AppRunner(app, access_log=None)
+    runner = Runner(app, lambda: f"request-{next(house.numbers)}")
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
