@@ -24,6 +24,7 @@ from mtad.inbound.results import User
 from mtad.inbound.routes.actions import Destination, Kind
 from mtad.inbound.routes.engine import Decision, Keep, Matched
 from mtad.inbound.routes.live import Routes
+from mtad.inbound.routes.looking import Headers
 from mtad.inbound.spam import SpamAction, spam_action
 from mtad.inbound.verdicts import Checker, DomainSettings, Verdicts
 from mtad.mail.address import Address, BadAddress, Url, parse_address, without_password
@@ -43,6 +44,9 @@ MAX_COPIES = 9_999  # that one message may make
 LOOP_FIELD = b"x-loop"
 _LOOP = Reply(554, "4.6", "This message has been here before: it goes round in a loop")
 _TOO_MANY = Reply(554, "5.3", "The routes for this message make too many copies of it")
+_TOO_LONG = Reply(
+    451, "3.0", "The routes' patterns took too long for this message; try again later, or send to fewer at a time"
+)
 _NOBODY = Reply(550, "1.1", "No route of ours takes this message; check the address")
 _PASSWORD = re.compile(r"""(https?://)[^/?#,"'\s]*@""", re.IGNORECASE)  # events tell of a URL no more than where it is
 _HEADER_TOO_BIG = Reply(552, "3.4", "The header of the message is too long; make its fields fewer or shorter")
@@ -180,8 +184,9 @@ class Take:
 
     async def _route(self, submission: Submission, parts: Sequence[_Part]) -> int:
         """Ask the routes, with our own fields in the header; then all copies at once."""
+        budget = self.routes.budget()
         for part in parts:
-            await self._decide(submission, part)
+            await self._decide(submission, part, Headers(part.head, budget))
         if not any(part.matched for part in parts):
             self._refuse(submission, parts[0].head, _NOBODY, parts[0].domain)
         left = MAX_COPIES
@@ -200,11 +205,14 @@ class Take:
         self.tally.taken += 1
         return number
 
-    async def _decide(self, submission: Submission, part: _Part) -> None:
+    async def _decide(self, submission: Submission, part: _Part, headers: Headers) -> None:
         for number, place in enumerate(part.places):
             if number:
                 await self.clock.sleep(0.0)  # others have their turn between two recipients
-            part.decisions[place] = await self.routes.decide(submission.recipients[place], part.head, submission.peer)
+            found = await self.routes.decide(submission.recipients[place], headers, submission.peer)
+            if found.cut:  # another time, or for fewer at a time, it may be said; without an answer nothing is done
+                self._refuse(submission, part.head, _TOO_LONG, part.domain)
+            part.decisions[place] = found
 
     def _all_copies(self, submission: Submission, part: _Part) -> Iterator[Copy]:
         for place in part.places:

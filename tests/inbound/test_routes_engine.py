@@ -11,6 +11,7 @@ from mtad.inbound.routes.engine import Keep, RouteTable
 from mtad.inbound.routes.explain import Capture, PlannedAction, Verdict, explain
 from mtad.inbound.routes.expressions import And, CatchAll, MatchHeader, MatchRecipient, Not, Or, show
 from mtad.inbound.routes.lexing import BadRoute
+from mtad.inbound.routes.patterns import BUDGET_S, SLOW_S
 from mtad.mail.address import parse_address
 from mtad.message.headers import scan
 from mtad.storage.routes import RouteRow
@@ -34,7 +35,7 @@ def table(*routes):
 
 
 def decide(made, recipient=BOB, message=MESSAGE):
-    return made.decide(recipient, scan(message))
+    return made.decide(recipient, made.headers(scan(message)))
 
 
 def numbers(decision):
@@ -156,10 +157,37 @@ def test_a_route_whose_pattern_runs_away_does_not_match_and_says_why(form):
     made = table((form.format(slow),), ("catch_all()",))
     assert made.may_be_slow
     message = scan(b"X-Slow: " + b"a" * 60 + b"b\r\n\r\n")
-    decision = made.decide(BOB, message)
+    decision = made.decide(BOB, made.headers(message))
     assert numbers(decision) == [2]
     assert [(f.about, "took more than" in f.why) for f in decision.faults] == [("(?:a|aa)+(?!b)$", True)]
     assert explain(made, BOB, message, time.perf_counter)[0].verdict is Verdict.FAULT
+
+
+def test_a_header_is_looked_at_once_for_all_recipients():
+    made = table(('match_header("x-slow", "(?:a|aa)+(?!b)$")',))
+    headers = made.headers(scan(b"X-Slow: " + b"a" * 60 + b"b\r\n\r\n"))
+    decisions = [made.decide(parse_address(f"u{number}@example.org"), headers) for number in range(30)]
+    assert not any(decision.cut for decision in decisions)
+    assert headers.budget.left_s > BUDGET_S - 3 * SLOW_S
+    assert all(decision.faults for decision in decisions)
+
+
+def test_the_time_of_a_message_is_one_for_all_its_recipients():
+    made = table(('match_recipient("(?:a|aa)+(?!b)$")',), ("catch_all()",))
+    headers = made.headers(scan(MESSAGE))
+    decisions = [made.decide(parse_address("a" * 50 + f"b{number}@example.org"), headers) for number in range(12)]
+    assert not decisions[0].cut
+    assert decisions[-1].cut
+    assert "not tried" in decisions[-1].faults[0].why
+
+
+def test_a_route_that_can_be_said_without_the_slow_pattern_is_a_decision_when_time_is_up():
+    made = table(('match_recipient("bob") or match_recipient("(?:a|aa)+(?!b)$")',))
+    headers = made.headers(scan(MESSAGE))
+    headers.budget.left_s = 0.0
+    assert numbers(made.decide(BOB, headers)) == [1]
+    assert not made.decide(BOB, headers).cut
+    assert made.decide(parse_address("a@example.org"), headers).cut
 
 
 def test_a_row_that_cannot_be_used_is_told_and_the_others_are_in_force():
@@ -266,10 +294,10 @@ def test_the_engine_says_what_looking_at_every_route_in_turn_says(routes, addres
             first = number
         if (not expected or not routes[expected[-1] - 1][2]) and reference(tree, address, HEADERS, bool(expected)):
             expected.append(number)
-    assert numbers(made.decide(recipient, block)) == expected
+    assert numbers(made.decide(recipient, made.headers(block))) == expected
     verdicts = explain(made, recipient, block, time.perf_counter)
     told = [v.id for v in verdicts if v.verdict is Verdict.MATCHED]
-    assert told == [one.row.id for one in made.decide(recipient, block).matched]
+    assert told == [one.row.id for one in made.decide(recipient, made.headers(block)).matched]
     assert made.may_take(recipient) is early
     found = made.first(recipient)
     assert (found.number if found else None) == first

@@ -331,6 +331,18 @@ async def test_a_target_that_a_stranger_made_unusable_is_left_out_and_the_rest_i
     assert "s3cret" not in caplog.text
 
 
+async def test_a_message_that_patterns_take_too_long_for_waits_and_nothing_of_it_is_done(hall):
+    await hall.route('match_recipient("(?:a|aa)+(?!b)$")', 'forward("http://a.example/")')
+    await hall.route("catch_all()", 'forward("http://b.example/")', priority=1)
+    people = ["a" * 50 + f"b{number}" for number in range(15)]
+    assert (await hall.refuses(*people)).code == 451
+    assert await hall.rows() == []
+    [(word, _, _)] = await hall.told()
+    assert word == "rejected"
+    await hall.gets(people[0])
+    assert [address for address, *_ in await hall.rows()] == ["http://b.example/"]
+
+
 async def test_others_have_their_turn_while_a_message_for_many_is_routed(hall):
     await hall.route('match_recipient("n")', "stop()")
     turns = 0

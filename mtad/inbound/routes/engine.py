@@ -13,8 +13,8 @@ from mtad.inbound.routes.actions import Destination, Forward, Stop, Store, desti
 from mtad.inbound.routes.compiled import Need, Route, compile_route, is_early
 from mtad.inbound.routes.index import NeedleIndex, cuts
 from mtad.inbound.routes.lexing import BadRoute
-from mtad.inbound.routes.looking import NO_HEADERS, Captures, Message, captures, truth
-from mtad.inbound.routes.patterns import Pattern, compile_pattern
+from mtad.inbound.routes.looking import NO_HEADERS, Captures, Headers, Message, captures, truth
+from mtad.inbound.routes.patterns import Budget, Pattern, compile_pattern
 from mtad.mail.address import Address
 from mtad.message.headers import HeaderBlock
 from mtad.storage.routes import RouteRow
@@ -58,11 +58,14 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """matched: in order. stopped: the last of them kept later routes from being looked at."""
+    """matched: in order. stopped: the last of them kept later routes from being looked at. cut: a route could not be
+    said as the message's time was used up, so that this is no decision.
+    """
 
     matched: tuple[Matched, ...]
     stopped: bool
     faults: tuple[Fault, ...]
+    cut: bool = False
 
     @property
     def forwards(self) -> tuple[Destination, ...]:
@@ -139,17 +142,22 @@ class RouteTable:
                 faults.append(Fault(row.id, row.expression, str(error)))
         return cls(routes, steady), tuple(faults)
 
-    def decide(self, recipient: Address, headers: HeaderBlock) -> Decision:
+    def headers(self, block: HeaderBlock) -> Headers:
+        """For all decisions about a message."""
+        return Headers(block, Budget(self._steady))
+
+    def decide(self, recipient: Address, headers: Headers) -> Decision:
         """What becomes of the message for this recipient. Nothing matched: `matched` is empty."""
-        message = Message(recipient, headers, self._steady)
+        message = Message(recipient, headers)
         matched: list[Matched] = []
         faults: list[Fault] = []
-        stopped = False
+        stopped = cut = False
         for position in self._open.candidates(message):
             route = self.routes[position]
             found = truth(route.tree, route, message, bool(matched))
             if found is None:
                 faults += _runaways(route, message)
+                cut = cut or headers.budget.cut
             if found:
                 made, wrong = steps(route, captures(route, message))
                 matched.append(Matched(route.row, made))
@@ -157,13 +165,13 @@ class RouteTable:
                 if route.stops:
                     stopped = True
                     break
-        return Decision(tuple(matched), stopped, tuple(faults))
+        return Decision(tuple(matched), stopped, tuple(faults), cut)
 
     def may_take(self, address: Address) -> bool:
         """Could any route match mail for this address, whatever its headers? Asked for each RCPT, so what takes long is
         left for the message itself.
         """
-        message = Message(address, None, self._steady, EARLY_S)
+        message = Message(address, Headers(None, Budget(self._steady, EARLY_S)))
         for position in self._early.candidates(message):
             route = self.routes[position]
             if truth(route.tree, route, message, False) is not False:
@@ -172,7 +180,7 @@ class RouteTable:
 
     def first(self, recipient: Address) -> RouteRow | None:
         """The first route that matches a message without headers."""
-        message = Message(recipient, NO_HEADERS, self._steady)
+        message = Message(recipient, self.headers(NO_HEADERS))
         for position in self._open.candidates(message):
             route = self.routes[position]
             if truth(route.tree, route, message, False):
@@ -181,7 +189,7 @@ class RouteTable:
 
 
 def _runaways(route: Route, message: Message) -> list[Fault]:
-    return [Fault(route.row.id, p.text, message.runaways[p]) for p in route.patterns if p in message.runaways]
+    return [Fault(route.row.id, p.text, why) for p in route.patterns for why in message.why_unsaid(p)[:1]]
 
 
 class _Index:
@@ -206,9 +214,9 @@ class _Index:
         found = set(self._always)
         if "" in self._sources:
             found |= self._sources[""].candidates(message.recipient.folded)
-        for name in message.header_names:
+        for name in message.headers.names:
             if name in self._sources:
-                for value in message.values(name):
+                for value in message.headers.values(name):
                     found |= self._sources[name].candidates(value.folded)
         return sorted(found)
 

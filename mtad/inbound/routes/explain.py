@@ -10,7 +10,8 @@ from enum import StrEnum
 from mtad.inbound.routes.compiled import Route
 from mtad.inbound.routes.engine import ForwardTo, Keep, RouteTable, Step, steps
 from mtad.inbound.routes.expressions import And, CatchAll, Expression, MatchHeader, MatchRecipient, Not, Or, show
-from mtad.inbound.routes.looking import Captures, Look, Message, captures, truth
+from mtad.inbound.routes.looking import Captures, Headers, Look, Message, captures, truth
+from mtad.inbound.routes.patterns import Budget
 from mtad.mail.address import Address
 from mtad.message.headers import HeaderBlock
 
@@ -76,7 +77,7 @@ def explain(
     table: RouteTable, recipient: Address, headers: HeaderBlock, steady: Callable[[], float]
 ) -> tuple[RouteVerdict, ...]:
     """All routes of the table, in order."""
-    message = Message(recipient, headers, steady)
+    message = Message(recipient, Headers(headers, Budget(steady)))
     made: list[RouteVerdict] = []
     stopped_by, matched_before = "", False
     for route in table.routes:
@@ -140,7 +141,7 @@ def _conditions(tree: Expression, route: Route, message: Message, matched_before
             return [_condition(depth, show(tree), look, "the recipient does not match from its start")]
         case MatchHeader(name=name):
             look = message.look(tree, route.patterns[tree.number])
-            some = len(message.values(name))
+            some = len(message.headers.values(name))
             no = f"none of {some} {name} headers matches" if some > 1 else f"the {name} header does not match"
             return [_condition(depth, show(tree), look, no if some else f"the message has no {name} header")]
         case CatchAll():

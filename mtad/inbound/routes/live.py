@@ -9,6 +9,8 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.routes.engine import Decision, RouteTable
 from mtad.inbound.routes.explain import RouteVerdict, explain
+from mtad.inbound.routes.looking import Headers
+from mtad.inbound.routes.patterns import Budget
 from mtad.mail.address import Address, without_password
 from mtad.message.headers import HeaderBlock
 from mtad.storage.database import Database
@@ -33,7 +35,11 @@ class Routes:
         for fault in faults:
             log.error("route-unusable", route=fault.route, expression=fault.about, cause=fault.why)
 
-    async def decide(self, recipient: Address, headers: HeaderBlock, peer: str) -> Decision:
+    def budget(self) -> Budget:
+        """For all that is decided of one message."""
+        return Budget(self._clock.steady)
+
+    async def decide(self, recipient: Address, headers: Headers, peer: str) -> Decision:
         """peer: who brought the message, for the log."""
         table = self.table
         if table.may_be_slow:
@@ -41,6 +47,9 @@ class Routes:
         else:
             decision = table.decide(recipient, headers)
         for fault in decision.faults:
+            if (fault.route, fault.about) in headers.told:
+                continue
+            headers.told.add((fault.route, fault.about))
             log.warning(
                 "route-fault",
                 peer=peer,

@@ -4,13 +4,13 @@ Room: inbound. Pure: the clock is handed in. May import: mail, message. Truth ha
 said", because the headers are not here yet or because a pattern took too long.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from mtad.inbound.routes.compiled import Route
 from mtad.inbound.routes.expressions import And, CatchAll, Expression, Match, MatchHeader, MatchRecipient, Not, Or
-from mtad.inbound.routes.patterns import BUDGET_S, Budget, Found, Pattern, Runaway, Subject
+from mtad.inbound.routes.patterns import Budget, Found, Pattern, Runaway, Subject
 from mtad.mail.address import Address
 from mtad.message.headers import HeaderBlock, decode, scan
 
@@ -29,34 +29,27 @@ class Look:
     why: str = ""
 
 
-class Message:
-    """One recipient of one message, as patterns look at it; each is asked once. headers None: not known yet.
-
-    budget_s: for patterns without a bound of their own.
+class Headers:
+    """The header of one message as patterns look at it, for all its recipients; each is asked once. block None: not
+    known yet. budget: for patterns without a bound of their own; it is shared by all that is decided of a message.
     """
 
-    def __init__(
-        self,
-        recipient: Address,
-        headers: HeaderBlock | None,
-        steady: Callable[[], float],
-        budget_s: float = BUDGET_S,
-    ) -> None:
-        self.recipient, self._headers, self._budget = Subject(str(recipient)), headers, Budget(steady, budget_s)
+    def __init__(self, block: HeaderBlock | None, budget: Budget) -> None:
+        self.block, self.budget = block, budget
+        self.looks: dict[tuple[str, Pattern], Look] = {}
+        self.told: set[tuple[str, str]] = set()  # faults that are in the log already: route, and about what
         self._values: dict[str, list[Subject]] = {}
-        self._looks: dict[tuple[str, Pattern], Look] = {}
-        self.runaways: dict[Pattern, str] = {}
 
     @property
-    def header_names(self) -> list[str]:
-        return [name.decode("ascii") for name in (self._headers or NO_HEADERS).by_name]
+    def names(self) -> list[str]:
+        return [name.decode("ascii") for name in (self.block or NO_HEADERS).by_name]
 
     def values(self, name: str) -> list[Subject]:
         """Unfolded and decoded, bounded."""
         known = self._values.get(name)
         if known is None:
             known, left = [], MAX_VALUES_TEXT
-            for value in (self._headers or NO_HEADERS).all(name.encode("ascii"))[:MAX_VALUES]:
+            for value in (self.block or NO_HEADERS).all(name.encode("ascii"))[:MAX_VALUES]:
                 known.append(Subject(decode(value[:left])))
                 left -= len(value)
                 if left <= 0:
@@ -64,22 +57,35 @@ class Message:
             self._values[name] = known
         return known
 
+
+class Message:
+    """One recipient of one message, as patterns look at it; each is asked once."""
+
+    def __init__(self, recipient: Address, headers: Headers) -> None:
+        self.recipient, self.headers = Subject(str(recipient)), headers
+        self._looks: dict[tuple[str, Pattern], Look] = {}
+
     def look(self, call: Match, pattern: Pattern) -> Look:
         name = call.name if isinstance(call, MatchHeader) else ""
-        known = self._looks.get((name, pattern))
+        looks = self.headers.looks if name else self._looks
+        known = looks.get((name, pattern))
         if known is None:
-            known = self._looks[name, pattern] = self._look(name, pattern)
+            known = looks[name, pattern] = self._look(name, pattern)
         return known
 
+    def why_unsaid(self, pattern: Pattern) -> list[str]:
+        """What was said where the pattern ran away."""
+        looks = [*self._looks.items(), *self.headers.looks.items()]
+        return [look.why for (_, one), look in looks if one is pattern and look.truth is None and look.why]
+
     def _look(self, name: str, pattern: Pattern) -> Look:
-        if name and self._headers is None:
+        if name and self.headers.block is None:
             return Look(None, why="the headers are not known yet")
-        subjects = self.values(name) if name else [self.recipient]
+        subjects = self.headers.values(name) if name else [self.recipient]
         for subject in subjects:
             try:
-                found = pattern.match(subject, self._budget)
+                found = pattern.match(subject, self.headers.budget)
             except Runaway as error:
-                self.runaways[pattern] = str(error)
                 return Look(None, subject.text, None, str(error))
             if found is not None:
                 return Look(True, subject.text, found)

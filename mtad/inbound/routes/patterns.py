@@ -15,7 +15,7 @@ from mtad.inbound.routes.dialects import Dialect, NotLinear, Parsed, Spelling, f
 from mtad.inbound.routes.lexing import BadRoute
 
 SLOW_S = 0.05  # of processor time, for one look with the engine that goes back and forth
-BUDGET_S = 0.5  # for all of one decision
+BUDGET_S = 0.5  # for all decisions about one message
 _MEMORY = 2 << 20  # octets of one RE2 pattern
 _UNLIKE = "\u0130\u0131"  # letters that Python, but not RE2, takes for an i when case is ignored
 
@@ -47,10 +47,13 @@ class Subject:
 
 @dataclass
 class Budget:
-    """What is left of one decision's time. steady: seconds of a clock that only goes forward."""
+    """What is left of one message's time. steady: seconds of a clock that only goes forward. cut: a pattern was not
+    tried, or got less time than patterns get, as too little was left: with more time it might have been said.
+    """
 
     steady: Callable[[], float]
     left_s: float = BUDGET_S
+    cut: bool = False
 
 
 @dataclass(eq=False)
@@ -89,11 +92,13 @@ class Pattern:
 
     def _match_slowly(self, subject: Subject, budget: Budget) -> Found | None:
         if budget.left_s <= 0:
+            budget.cut = True
             raise Runaway(f"not tried: patterns took more than {BUDGET_S:g} s for this message")
         begun, most_s = budget.steady(), min(SLOW_S, budget.left_s)
         try:
             found = self._slow.match(subject.text, timeout=most_s, concurrent=True)
         except (TimeoutError, MemoryError):
+            budget.cut = budget.cut or most_s < SLOW_S
             raise Runaway(f"took more than {most_s * 1000:.0f} ms; {_ADVICE}") from None
         finally:
             budget.left_s -= max(budget.steady() - begun, 0.0)
