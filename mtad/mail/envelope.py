@@ -9,6 +9,15 @@ from mtad.mail.address import Address
 from mtad.mail.options import Options
 
 
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """What is told of a file in a message. type: "text/csv". size: octets, transfer encoding undone."""
+
+    name: str
+    type: str
+    size: int
+
+
 @dataclass(slots=True)
 class Submission:
     """What a door hands to queue.submit: one message for one or more recipients, not yet ours.
@@ -18,6 +27,7 @@ class Submission:
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
     deliver_at: epoch seconds, None for now. options: what was asked for beside the message. controls: control fields in
     the content count; False for a message that a stranger wrote. peer: address literal of the client, "" unknown.
+    files: what is attached, None: nobody has looked.
     number, message_id: set by queue.submit when it takes the message, before it is on disk: its id, and its Message-ID
     without brackets.
     """
@@ -42,6 +52,7 @@ class Submission:
     orcpt: dict[int, str] = field(default_factory=dict)
     options: Options | None = None
     controls: bool = True
+    files: tuple[AttachedFile, ...] | None = None
     number: int = 0
     message_id: str = ""
 

@@ -175,12 +175,12 @@ class _Bodies:
     def take(self, leaf: Leaf) -> None:
         octets = leaf.octets
         decoded = undo(leaf.coding, octets)
-        is_file = _is_file(leaf)
-        if is_file:
+        is_attached = is_file(leaf)
+        if is_attached:
             self._attach(leaf, decoded.octets)
         else:
             self._text(leaf, decoded.octets, decoded.rest)
-        if not decoded.faithful or (is_file and decoded.rest):
+        if not decoded.faithful or (is_attached and decoded.rest):
             self._doubtful(octets, "text/plain", "")
 
     def _text(self, leaf: Leaf, octets: bytes, rest: bytes) -> None:
@@ -198,12 +198,11 @@ class _Bodies:
             self._doubtful(octets, leaf.type, charset)
 
     def _attach(self, leaf: Leaf, octets: bytes) -> None:
-        named = leaf.file.get("filename") or leaf.parameters.get("name", "") or leaf.file.get("name", "")
         content_id = shown_value(b"content-id", (leaf.block.by_name.get(b"content-id") or [b":"])[0])
         charset = leaf.parameters.get("charset", "")
         self.attachments.append(
             Attachment(
-                file_name(named) or self._made_up(leaf.type),
+                name_of(leaf, len(self.attachments) + 1),
                 leaf.type,
                 charset if _CHARSET.fullmatch(charset) else "",
                 octets,
@@ -216,9 +215,6 @@ class _Bodies:
         charset = charset if _CHARSET.fullmatch(charset) else ""
         name = f"undecoded-{len(self.attachments) + 1}{_ENDINGS.get(kind, '.txt')}"
         self.attachments.append(Attachment(name, kind, charset, octets))
-
-    def _made_up(self, kind: str) -> str:
-        return f"attachment-{len(self.attachments) + 1}{_ending(kind)}"
 
     def texts(self) -> tuple[str, str | None, bool]:
         """(body-plain, body-html, whether the first was wholly made of the second).
@@ -240,7 +236,8 @@ class _Bodies:
         return _joined(shown), "\n".join(htmls) if htmls else None, made and not plain_there
 
 
-def _is_file(leaf: Leaf) -> bool:
+def is_file(leaf: Leaf) -> bool:
+    """And no text of the message itself."""
     if not leaf.type.startswith("text/") or not _SUBTYPE.fullmatch(leaf.type, 5):
         return True
     if leaf.type == "text/mime":  # `body-mime` is the whole message to who reads posts: no part passes for it
@@ -248,6 +245,12 @@ def _is_file(leaf: Leaf) -> bool:
     if leaf.disposition not in ("", "inline"):  # RFC 2183 §2.8: one that nobody knows is an attachment
         return True
     return bool(leaf.file.get("filename") or leaf.parameters.get("name") or leaf.file.get("name"))
+
+
+def name_of(leaf: Leaf, number: int) -> str:
+    """As it is called, or else made up; number: of the file in its message, counted from 1."""
+    named = leaf.file.get("filename") or leaf.parameters.get("name", "") or leaf.file.get("name", "")
+    return file_name(named) or f"attachment-{number}{_ending(leaf.type)}"
 
 
 def unified(text: str) -> str:

@@ -5,7 +5,7 @@ Room: queue. May import: mail, message, storage. Source: RFC 5321 §4.4 (trace),
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,12 +15,13 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.record import Posts, counts_of, labels_of
 from mtad.mail.address import Url
-from mtad.mail.envelope import Submission
+from mtad.mail.envelope import AttachedFile, Submission
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, event_id, queue_id
 from mtad.mail.metric import Metric
 from mtad.mail.options import Options
 from mtad.mail.reply import Refused, Reply
+from mtad.message.files import MAX_FILES, files_of
 from mtad.message.headers import HeaderBlock, scan
 from mtad.message.heading import variables_field
 from mtad.message.own import sender_field
@@ -327,7 +328,14 @@ class Submit:
             deliver_at=deliver_at,
             segment=None,
             position=None,
-            about=_about(submission, prepared.block, made_id, deliver_at, routed=bool(flags & Flag.ROUTED)),
+            about=_about(
+                submission,
+                prepared.block,
+                made_id,
+                deliver_at,
+                bool(flags & Flag.ROUTED),
+                _files(submission, prepared, flags),
+            ),
             options=(options.to_json() or None) if options is not None else None,
             content=whole,
         )
@@ -398,8 +406,20 @@ def _header(message: StoredMessage) -> bytes:
     return block.content[: block.end]
 
 
+def _files(submission: Submission, prepared: Prepared, flags: int) -> Sequence[AttachedFile]:
+    """What is passed on as it came is not taken to pieces, so nothing is known of its parts."""
+    if submission.files is not None:
+        return submission.files
+    return files_of(prepared.block) if flags & (Flag.COMPOSE | Flag.ROUTED) else ()
+
+
 def _about(
-    submission: Submission, block: HeaderBlock, made_id: str, deliver_at: float | None, *, routed: bool = False
+    submission: Submission,
+    block: HeaderBlock,
+    made_id: str,
+    deliver_at: float | None,
+    routed: bool = False,
+    files: Sequence[AttachedFile] = (),
 ) -> bytes:
     """What events, DSNs and `mtad message show` tell of the message, besides its columns."""
     about: dict[str, Any] = {
@@ -423,4 +443,8 @@ def _about(
         about["scheduled-for"] = deliver_at
     if routed:
         about["is-routed"] = True
+    if files:
+        about["attachments"] = [
+            {"filename": one.name, "content-type": one.type, "size": one.size} for one in files[:MAX_FILES]
+        ]
     return orjson.dumps(about)

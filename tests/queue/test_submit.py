@@ -128,3 +128,15 @@ async def test_a_message_and_its_events_are_in_one_commit(house):
     number = await house.send("a@b.example", "b@b.example", deliver_at=house.clock.now() + 60)
     assert house.database.writer.commits - before <= 1
     assert [e.recipient for e in await house.events(number)] == ["a@b.example", "b@b.example"]
+
+
+@pytest.mark.parametrize("text", [b"Text", b"For %recipient%"])
+async def test_what_has_something_to_be_filled_in_is_told_with_its_files_and_the_rest_is_not_taken_apart(house, text):
+    head = b'Subject: x\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
+    file = b"Content-Type: image/png; name=a.png\r\n\r\n123\r\n"
+    content = head + b"--b\r\n\r\n" + text + b"\r\n--b\r\n" + file + b"--b--\r\n"
+    reverse, bob = parse_address("ann@a.example"), parse_address("bob@b.example")
+    number = await house.submit(Submission(reverse, [bob], content, "a.example", house.clock.now()))
+    told = [{"filename": "a.png", "content-type": "image/png", "size": 3}]
+    [event] = (await house.events(number))[:1]
+    assert event.about.get("attachments") == (told if b"%" in text else None)

@@ -29,11 +29,12 @@ from mtad.api.http.letter import (
 from mtad.api.http.params import Params, mailboxes, missing
 from mtad.api.templated import with_texts
 from mtad.mail.address import Address
-from mtad.mail.envelope import Submission
+from mtad.mail.envelope import AttachedFile, Submission
 from mtad.mail.options import Options, Variables
 from mtad.message import fields
-from mtad.message.build import File, Letter, build
+from mtad.message.build import MAX_FILENAME, File, Letter, build, media_type
 from mtad.message.control import has_control, read_control
+from mtad.message.files import files_of
 from mtad.message.headers import scan
 from mtad.storage.accounts import DomainRow
 
@@ -191,7 +192,8 @@ class Messages:
             mark=self._mark(),
         )
         content = await _built(letter)
-        return self._submission(call, order, content, sender[0].address)
+        told = tuple([_told(one) for name in ("inline", "attachment") for one in files[name]])
+        return self._submission(call, order, content, sender[0].address, told)
 
     async def _texts(self, call: Call, options: Options) -> "_Texts":
         params = call.params
@@ -256,8 +258,9 @@ class Messages:
             kept = block.without(order.given.replaced)
             content = b"".join((*order.given.fields, kept, content[block.end :]))
         content = await self._templated(call, order.options, content)
-        domain = call.domain
-        return self._submission(call, order, content, Address("postmaster", domain.name))
+        block = scan(content)
+        files = await asyncio.to_thread(files_of, block) if len(content) > _LARGE else files_of(block)
+        return self._submission(call, order, content, Address("postmaster", call.domain.name), files)
 
     async def _templated(self, call: Call, given: Options, content: bytes) -> bytes:
         """With the texts of the template that the request names, or else the message itself."""
@@ -286,7 +289,9 @@ class Messages:
         given = read_header(params.starting("h:"))
         return _Order(people, options, given, any(one.needs_utf8 for one in people.recipients))
 
-    def _submission(self, call: Call, order: _Order, content: bytes, sender: Address) -> Submission:
+    def _submission(
+        self, call: Call, order: _Order, content: bytes, sender: Address, files: tuple[AttachedFile, ...]
+    ) -> Submission:
         """The envelope sender is the author where he is of the domain itself, and else its postmaster."""
         domain = call.domain.name
         return Submission(
@@ -301,6 +306,7 @@ class Messages:
             protocol="HTTP",
             smtputf8=order.smtputf8,
             options=order.options,
+            files=files,
         )
 
 
@@ -323,6 +329,11 @@ async def _built(letter: Letter) -> bytes:
 
 def _file(upload: Any) -> File:
     return File(upload.filename, upload.content_type, upload.content)
+
+
+def _told(file: File) -> AttachedFile:
+    kind = media_type(file.content_type, file.filename).partition(";")[0]
+    return AttachedFile(file.filename[:MAX_FILENAME], kind, len(file.content))
 
 
 def _mime_text(call: Call) -> bytes:

@@ -17,6 +17,7 @@ from mtad.inbound.payload import Letter, attachment_list, content_id_map, letter
 from mtad.mail.address import Address
 from mtad.mail.envelope import Submission
 from mtad.mail.ids import queue_id
+from mtad.message.files import files_of
 from mtad.message.headers import scan
 from mtad.message.parse import Attachment, header_pairs, parse
 from mtad.message.postable import postable
@@ -107,6 +108,7 @@ class StoredMessages:
             peer=call.peer,
             protocol="HTTP",
             controls=False,
+            files=await asyncio.to_thread(files_of, scan(content)),
         )
         number = await self._submit(submission)
         message_id = scan(content).message_id or f"{queue_id(number)}@{call.domain.name}"

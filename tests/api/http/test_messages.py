@@ -282,6 +282,22 @@ async def test_files_are_found_under_names_with_brackets(client, house):
     assert [name for name in names if name] == ["c.png", "a.txt", "b.txt"]
 
 
+async def test_events_are_told_what_is_attached(client, house):
+    data = form(
+        *PLAIN,
+        files=[("attachment", "a.txt", b"one", "text/plain; charset=koi8-r"), ("inline", "b.png", b"\x89PNG", "")],
+    )
+    await client.json("POST", SEND, data=data)
+    mime = b"From: a@x.org\nContent-Type: image/png; name=c.png\nContent-Transfer-Encoding: base64\n\niVBO\n"
+    await client.json("POST", f"{SEND}.mime", data=form(("to", "b@x.org"), files=[("message", "m", mime, "")]))
+    letter, whole = [one.about["attachments"] for one in await house.stored()]
+    assert letter == [
+        {"filename": "b.png", "content-type": "image/png", "size": 4},
+        {"filename": "a.txt", "content-type": "text/plain", "size": 3},
+    ]
+    assert whole == [{"filename": "c.png", "content-type": "image/png", "size": 3}]
+
+
 async def test_an_attachment_without_a_file_name_is_ignored(client, house):
     await client.json("POST", SEND, data=form(*PLAIN, ("attachment", "no file")))
     assert (await house.only()).message.get_content_type() == "text/plain"
