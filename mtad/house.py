@@ -54,6 +54,7 @@ from mtad.mail.token import KEY_OCTETS, Tokens
 from mtad.message.finish import Finisher
 from mtad.queue.book import Book
 from mtad.queue.compose import Composer
+from mtad.queue.headers import SentHeaders
 from mtad.queue.health import Health
 from mtad.queue.notify import Notifier
 from mtad.queue.operator import Operator
@@ -210,6 +211,13 @@ class House:
             bounced=self.suppressed.note,
         )
         wake = asyncio.Event()
+        self.composer = Composer(
+            domains=self.tenants,
+            tokens=self.tokens,
+            finisher=Finisher(self.executor),
+            clock=clock,
+            verp=config.bounces.verp,
+        )
         self.runner = Runner(
             database=database,
             outgoing=self.outgoing,
@@ -218,13 +226,7 @@ class House:
             settler=self.settler,
             transport=self.transport,
             tenants=self.tenants,
-            composer=Composer(
-                domains=self.tenants,
-                tokens=self.tokens,
-                finisher=Finisher(self.executor),
-                clock=clock,
-                verp=config.bounces.verp,
-            ),
+            composer=self.composer,
             suppressing=_Forgiving(self.suppressed) if self.capture else self.suppressed,
             memory=self.memory,
             clock=clock,
@@ -333,6 +335,7 @@ class House:
             clock=self.clock,
             token=lambda: secrets.token_hex(25),
             config=self.webhook_config(),
+            sent_header=SentHeaders(self.composer),
         )
         self.operations.posting = self.sender
         self.web.poster = poster

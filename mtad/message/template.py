@@ -15,7 +15,7 @@ from mtad.message.plan import Plan
 from mtad.message.rewrite import bodies
 from mtad.message.variables import Filling, Person
 
-__all__ = ["Plan", "Template", "compile", "may_need"]
+__all__ = ["Plan", "Template", "compile", "compile_header", "may_need"]
 
 _READING = frozenset({b"content-type", b"content-transfer-encoding"})
 _USER_VARIABLES = b"x-mailgun-variables"
@@ -110,6 +110,14 @@ def compile(content: bytes, plan: Plan, block: HeaderBlock | None = None) -> Tem
             _part_header(cutter, part, number)
         cutter.put(part.body_start, part.end, _Text(number))
     return Template(content, cutter.pieces(), texts, plan.keys)
+
+
+def compile_header(header: bytes, plan: Plan) -> Template:
+    """A header block alone, filled as that of the whole message is; fields that say how to read the body stay."""
+    block = scan(header)
+    cutter = _Cutter(block.content)
+    _heading(cutter, block, plan, None)
+    return Template(block.content, cutter.pieces(), [], plan.keys)
 
 
 class _Cutter:

@@ -45,7 +45,7 @@ class Composer:
 
     def alone(self, held: Held) -> bool:
         """Each recipient has octets or a reverse-path of his own."""
-        return self._needs(held) or self._is_verp(held.message) or bool(held.message.flags & Flag.ROUTED)
+        return self.needs(held) or self._is_verp(held.message) or bool(held.message.flags & Flag.ROUTED)
 
     def reverse_path(self, job: Job) -> str:
         message = job.held.message
@@ -56,7 +56,7 @@ class Composer:
 
     def chunks(self, job: Job, content: bytes) -> tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]:
         held = job.held
-        if self._needs(held):
+        if self.needs(held):
             return self._composed(job, content)
         return self._finished(held, content)
 
@@ -71,14 +71,14 @@ class Composer:
         held = job.held
         template = held.template
         if template is None:
-            plan = self._plan(held)
+            plan = self.plan(held)
             large = len(content) > _INLINE_OCTETS
             template = await asyncio.to_thread(compile, content, plan) if large else compile(content, plan)
             held.template = template
         if template.static:
             octets = content
         else:
-            person = self._person(job)
+            person = self.person(held, job.recipient)
             try:
                 large = len(content) > _INLINE_OCTETS
                 octets = await asyncio.to_thread(template.fill, person) if large else template.fill(person)
@@ -90,7 +90,8 @@ class Composer:
     def _is_verp(self, message: StoredMessage) -> bool:
         return bool(self.verp and message.flags & Flag.VERP and self._domains.name_of(message.domain_id))
 
-    def _needs(self, held: Held) -> bool:
+    def needs(self, held: Held) -> bool:
+        """The message is composed for each recipient."""
         flags = held.message.flags
         if flags & Flag.COMPOSE:
             return True
@@ -103,7 +104,7 @@ class Composer:
         clicks = wanted.clicks if options.track_clicks is None else options.track_clicks
         return opens or clicks is not Clicks.NO or wanted.list_unsubscribe
 
-    def _plan(self, held: Held) -> Plan:
+    def plan(self, held: Held) -> Plan:
         options = held.options or _NO_OPTIONS
         wanted = self._domains.tracking(held.message.domain_id)
         tracked = bool(held.message.flags & Flag.TRACK and wanted.web_url)
@@ -122,8 +123,7 @@ class Composer:
             own=wanted.web_url,
         )
 
-    def _person(self, job: Job) -> Person:
-        recipient, held = job.recipient, job.held
+    def person(self, held: Held, recipient: StoredRecipient) -> Person:
         own = personal_from(recipient.personal)
         variables = {**(held.options.shared_variables if held.options else {}), **(own.variables or {})}
         links = _PersonLinks(self._tokens, recipient, self._domains.name_of(recipient.domain_id), self._base(held))

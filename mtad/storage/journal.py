@@ -102,9 +102,13 @@ def by_ids(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Even
     """Those of them that are still there, with `everybody`."""
     wanted = orjson.dumps(list(ids)).decode()
     rows = connection.execute(f"{_SELECT} WHERE e.id IN (SELECT value FROM json_each(?))", (wanted,)).fetchall()
-    shared = {row[12] for row in rows if row[1] in _TO_ALL and row[11] > 1 and row[10] is None}
+    shared = {row[12] for row in rows if row[1] in _TO_ALL and row[11] > 1 and row[10] is None and not _is_batch(row)}
     everybody = {message: _everybody(connection, message) for message in shared}
     return {row[0]: _event(row, everybody.get(row[12], ()) if row[1] in _TO_ALL else ()) for row in rows}
+
+
+def _is_batch(row: tuple[Any, ...]) -> bool:
+    return bool(row[9]) and options_from_json(row[9]).batch
 
 
 def _everybody(connection: sqlite3.Connection, message: int) -> tuple[str, ...]:

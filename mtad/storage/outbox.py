@@ -17,6 +17,7 @@ from mtad.mail.event import Event
 from mtad.mail.ids import floor_at, made_at
 from mtad.storage import journal
 from mtad.storage.database import insert_rows
+from mtad.storage.outgoing import StoredMessage, StoredRecipient
 
 BATCH = 500
 MAX_KEPT = 65_536  # octets of a request that the ledger keeps
@@ -43,16 +44,23 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a post is made of. header: the message's header block as stored, None: it was not kept, or not asked for."""
+    """What a post is made of. header: the message's header block as stored, None: it was not kept, or not asked for.
+
+    origin: the message and the recipient whose copy it was, with what composition asks of them, when there is a header.
+    """
 
     event: Event
     header: bytes | None = None
     files: tuple[File, ...] = ()
+    origin: tuple[StoredMessage, StoredRecipient] | None = None
 
     @property
     def octets(self) -> int:
         """About what it takes in memory."""
         return 4096 + len(self.header or b"") + sum(len(file.content) for file in self.files)
+
+
+_Header = tuple[bytes, tuple[StoredMessage, StoredRecipient] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,8 @@ def _filled(
             event = events.get(event_id)
             content = None
             if event is not None and lane in wanted.whole:
-                content = Content(event, headers.get(event_id), files.get(event_id, ()))
+                header, origin = headers.get(event_id, (None, None))
+                content = Content(event, header, files.get(event_id, ()), origin)
             elif event is not None:
                 content = Content(event)
             octets += content.octets if content else 0
@@ -145,11 +154,19 @@ def _filled(
     return tuple(posts), True
 
 
-def _headers(connection: sqlite3.Connection, events: set[int]) -> dict[int, bytes]:
+def _headers(connection: sqlite3.Connection, events: set[int]) -> dict[int, _Header]:
     if not events:
         return {}
+    found: dict[int, _Header] = {}
     rows = connection.execute(_HEADERS, (orjson.dumps(list(events)).decode(),))
-    return {event: bytes(header) for event, header in rows}
+    for event, header, number, domain_id, flags, options, own, address, personal in rows:
+        origin = None
+        if own is not None:
+            message = StoredMessage(number, domain_id or 0, "", 0, 0, flags, None, None, None, b"", options)
+            recipient = StoredRecipient(own, number, domain_id or 0, 0, address, 0, 0, 0.0, personal=personal)
+            origin = (message, recipient)
+        found[event] = (bytes(header), origin)
+    return found
 
 
 def _files(connection: sqlite3.Connection, events: set[int]) -> dict[int, tuple[File, ...]]:
@@ -327,7 +344,8 @@ _DUE = """
     SELECT id, event_id, attempts FROM outbox WHERE state = 0 AND lane = ? AND due_at <= ? ORDER BY due_at LIMIT ?"""
 _LATER = "SELECT min(due_at) FROM outbox WHERE state = 0 AND lane = ? AND due_at > ?"
 _HEADERS = """
-    SELECT e.id, m.header FROM events AS e JOIN messages AS m ON m.id = e.message_id
+    SELECT e.id, m.header, m.id, m.domain_id, m.flags, m.options, r.id, r.address, r.personal
+    FROM events AS e JOIN messages AS m ON m.id = e.message_id LEFT JOIN recipients AS r ON r.id = e.recipient_id
     WHERE e.id IN (SELECT value FROM json_each(?)) AND m.header IS NOT NULL"""
 _FILES = """
     SELECT event_id, name, type, content FROM event_files WHERE event_id IN (SELECT value FROM json_each(?))

@@ -8,8 +8,7 @@ from typing import Any
 
 from mtad.mail.event import Event, EventType
 from mtad.mail.ids import event_id
-from mtad.mail.options import Variables
-from mtad.message.variables import VARIABLE, key_text
+from mtad.webhooks.personal import headers_of, variables_of
 
 UNKNOWN = "Unknown"
 _PERMANENT = (EventType.FAILED_PERMANENT, EventType.FAILED_LATE)
@@ -86,38 +85,6 @@ def campaigns_of(event: Event) -> list[str]:
     return list(event.options.campaigns) if event.options is not None else []
 
 
-def variables_of(event: Event) -> Variables:
-    """The custom data, with the recipient's own variables filled in as in the copy he got."""
-    if event.options is None or not event.options.variables:
-        return {}
-    own = event.personal.get("variables")
-    if not isinstance(own, dict) or not own:
-        own = {}
-    if event.options.batch:
-        own = {**event.options.shared_variables, **own}
-    return (
-        {name: _filled(value, own) for name, value in event.options.variables.items()}
-        if own
-        else dict(event.options.variables)
-    )
-
-
-def _filled(value: Any, own: dict[str, Any]) -> Any:
-    """An unknown variable stays as it is written."""
-    if isinstance(value, str):
-        return VARIABLE.sub(lambda found: _text(own, found[1], found[0]), value) if "%" in value else value
-    if isinstance(value, list):
-        return [_filled(one, own) for one in value]
-    if isinstance(value, dict):
-        return {name: _filled(one, own) for name, one in value.items()}
-    return value
-
-
-def _text(own: dict[str, Any], name: str, otherwise: str) -> str:
-    text = key_text(own, name)
-    return otherwise if text is None else text
-
-
 def _engagement(event: Event) -> dict[str, Any]:
     detail = event.detail
     made: dict[str, Any] = {
@@ -167,14 +134,14 @@ def _flags(event: Event) -> dict[str, bool]:
 
 
 def _message(event: Event) -> dict[str, Any]:
-    headers = event.about or event.detail
+    headers, told = event.about or event.detail, headers_of(event)
     everybody = list(event.everybody) or (headers.get("recipients") if event.type in _TO_ALL else None)
     made: dict[str, Any] = {
         "headers": {
-            "to": str(headers.get("to", "")),
+            "to": told["to"],
             "message-id": message_id_of(event),
-            "from": str(headers.get("from", "")),
-            "subject": str(headers.get("subject", "")),
+            "from": told["from"],
+            "subject": told["subject"],
         },
         "attachments": _attachments(headers.get("attachments")),
         "recipients": everybody or ([event.recipient] if event.recipient else []),

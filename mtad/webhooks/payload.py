@@ -22,9 +22,9 @@ from mtad.webhooks.event_json import (
     geolocation_of,
     message_id_of,
     tags_of,
-    variables_of,
 )
 from mtad.webhooks.kinds import Kind, is_refused
+from mtad.webhooks.personal import headers_of, variables_of
 
 Fields = list[tuple[str, str]]
 
@@ -162,8 +162,8 @@ def header_pairs(content: Content) -> list[list[str]]:
         if not any(name.lower() == "message-id" for name, _ in pairs):
             pairs.append(["Message-Id", f"<{message_id_of(event)}>"])
     else:
-        known = [("From", "from"), ("To", "to"), ("Subject", "subject"), ("Date", "date")]
-        pairs = [[name, str(event.about[key])] for name, key in known if event.about.get(key)]
+        known = {**headers_of(event), "date": str(event.about.get("date") or "")}
+        pairs = [[name, known[name.lower()]] for name in ("From", "To", "Subject", "Date") if known[name.lower()]]
         pairs.append(["Message-Id", f"<{message_id_of(event)}>"])
     variables = variables_of(event)
     if variables:

@@ -1,8 +1,9 @@
 """Sender: outbox -> HTTP POST, with retries; every attempt goes into the ledger.
 
-Room: webhooks. May import: mail, storage. A row of the outbox is held in memory from the look that found it until the
-commit that settles it; a crash in between makes the post again. Bounds: so many posts at a time for one webhook, one
-host and all together, of which slow hosts together get half, so that a dead receiver delays nobody but itself.
+Room: webhooks. May import: mail, message, storage. A row of the outbox is held in memory from the look that found it
+until the commit that settles it; a crash in between makes the post again. Bounds: so many posts at a time for one
+webhook, one host and all together, of which slow hosts together get half, so that a dead receiver delays nobody but
+itself.
 """
 
 import asyncio
@@ -15,9 +16,11 @@ from itertools import islice
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.mail.ids import IdSource, queue_id
+from mtad.message.variables import Unfillable
 from mtad.storage import outbox as store
 from mtad.storage.database import PROBE_S, Database
 from mtad.storage.outbox import AttemptRow, Content, Post, PostState, Settled, Wanted
+from mtad.storage.outgoing import StoredMessage, StoredRecipient
 from mtad.webhooks.hooks import Hook, Hooks
 from mtad.webhooks.kinds import Kind, applies
 from mtad.webhooks.ladder import Again, GivenUp, Taken, Unwanted, next_step
@@ -32,6 +35,9 @@ POLL_S = 30.0  # the store is looked at so often even when nobody says there is 
 _TURNS = 4  # lanes that get another chance when a post has ended
 LINGER_S = 0.01  # between two looks: what is committed meanwhile comes with the second
 MAX_LINGER_S = 0.25
+
+# The header of a message as stored -> as this recipient got it. Raises Unfillable: he got none.
+SentHeader = Callable[[bytes, StoredMessage, StoredRecipient], bytes]
 
 
 @dataclass(slots=True)
@@ -65,7 +71,8 @@ class _Host:
 
 
 class Sender:
-    """Run `run()`; set `wake` when posts have been committed. token: 50 random hexadecimal digits."""
+    """Run `run()`; set `wake` when posts have been committed. token: 50 random hexadecimal digits. sent_header: None
+    where no message differs from one recipient to the next."""
 
     def __init__(
         self,
@@ -77,7 +84,9 @@ class Sender:
         clock: Clock,
         token: Callable[[], str],
         config: WebhookConfig,
+        sent_header: SentHeader | None = None,
     ) -> None:
+        self._sent_header = sent_header
         self._database, self._hooks, self._poster = database, hooks, poster
         self._ids, self._clock, self._token, self._config = ids, clock, token, config
         self._waits_s = tuple(wait * config.scale for wait in config.waits_s)
@@ -269,7 +278,16 @@ class Sender:
 
     def _body(self, kind: Kind, content: Content) -> Body:
         """Signed anew each time: receivers refuse old timestamps and tokens they have seen."""
+        if content.header is not None and content.origin is not None and self._sent_header is not None:
+            content = replace(content, header=self._personal(content.header, *content.origin))
         return body_of(kind, content, stamp(self._hooks.signing_key, int(self._clock.now()), self._token()))
+
+    def _personal(self, header: bytes, message: StoredMessage, recipient: StoredRecipient) -> bytes | None:
+        assert self._sent_header is not None
+        try:
+            return self._sent_header(header, message, recipient)
+        except Unfillable:
+            return None
 
     def _remember(self, hook: Hook, host: _Host, answer: Answer) -> None:
         self.tally.posted += 1

@@ -208,6 +208,43 @@ def test_a_reader_opens_clicks_and_leaves_and_all_of_it_is_told_to_both_kinds_of
     assert not [one for one in receiver.at("bounce") if one.first("recipient") == reader]
 
 
+def test_nobody_who_is_told_of_one_letter_of_a_batch_learns_of_the_others(daemon: Daemon, receiver: Receiver) -> None:
+    people = {"una@apart.example": {"first": "Una"}, "zoe@apart.example": {"first": "Zoë"}}
+    send(
+        daemon,
+        list(people),
+        f"From: News <{APP}>\nTo: Una %recipient.first% <una@apart.example>, zoe@apart.example\n"
+        "Subject: Hello %recipient.first%\nList-Unsubscribe: <%unsubscribe_url%>\nX-Long: a\n b\n"
+        f'X-Mailgun-Recipient-Variables: {json.dumps(people)}\nX-Mailgun-Variables: {{"who": "%recipient.first%"}}\n'
+        "\nHello\n",
+    )
+    differ = ("DKIM-Signature", "Received", "X-Mailgun-Variables")
+    for reader, other in (("una", "zoe"), ("zoe", "una")):
+        address = f"{reader}@apart.example"
+        [told] = wait_until(
+            lambda address=address: [one for one in receiver.at("deliver") if one.first("recipient") == address]
+        )
+        message = arrived(daemon, address)
+        sent = [[name, str(value)] for name, value in message.items() if name not in differ]
+        pairs = json.loads(told.first("message-headers"))
+        shown = email.message_from_string(
+            "".join(f"{name}: {value}\n" for name, value in pairs), policy=email.policy.default
+        )
+        assert sorted([name, str(value)] for name, value in shown.items() if name not in differ) == sorted(sent)
+        assert json.loads(dict(pairs)["X-Mailgun-Variables"]) == {"who": people[address]["first"]}
+        assert len(links(message["list-unsubscribe"], "u")) == 1
+        newer = [told_in_json(receiver, name, address) for name in ("accepted", "delivered")]
+        for [one] in newer:
+            headers = one.data["event-data"]["message"]["headers"]
+            assert headers["to"] == ("Una Una <una@apart.example>" if reader == "una" else address)
+            assert headers["subject"] == f"Hello {people[address]['first']}"
+            assert one.data["event-data"]["message"]["recipients"] == [address]
+        events = [one for one in daemon.events() if one.get("recipient") == address]
+        assert {one["event"] for one in events} == {"accepted", "delivered"}
+        for text in (told.body.decode(), *(one.body.decode() for [one] in newer), json.dumps(events)):
+            assert other not in text.lower()
+
+
 def told_in_json(receiver: Receiver, path: str, recipient: str) -> list[Received]:
     return [one for one in receiver.at(path) if one.data["event-data"]["recipient"] == recipient]
 

@@ -5,6 +5,7 @@ import pytest
 
 from mtad.mail.event import INTERNAL, EventType
 from mtad.mail.ids import floor_at, queue_id
+from mtad.mail.options import Options
 from mtad.storage import accounts, journal
 from mtad.storage.database import migrate
 from mtad.storage.journal import MAX_EVERYBODY, EventFilter
@@ -148,6 +149,12 @@ def test_accepted_events_name_everybody_and_others_do_not(connection, outgoing):
 def test_a_copy_made_for_one_is_told_with_him_alone(connection, outgoing):
     outgoing.accept(connection, [accept(1000, 2)])
     connection.execute("UPDATE recipients SET personal = '{}' WHERE message_id = 1000")
+    assert journal.by_ids(connection, [10010])[10010].everybody == ()
+
+
+def test_in_a_batch_nobody_else_is_named_also_where_nothing_is_stored_of_anybody(connection, outgoing):
+    outgoing.accept(connection, [accept(1000, 2)])
+    connection.execute("UPDATE messages SET options = ?", (Options(recipient_variables={}).to_json(),))
     assert journal.by_ids(connection, [10010])[10010].everybody == ()
 
 

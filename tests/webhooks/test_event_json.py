@@ -249,3 +249,47 @@ def test_what_was_stored_has_an_address_of_its_own_or_one_under_ours():
 
 def test_a_routed_copy_says_so():
     assert event_json(replace(ACCEPTED, detail={"flags": {"is-routed": True}}))["flags"]["is-routed"] is True
+
+
+BATCH = Options(recipient_variables={}, shared_variables={"city": "Ulm"})
+LISTED = {
+    **ABOUT,
+    "to": "Bob %recipient.city% <bob@example.net>, eve@example.net",
+    "subject": "%recipient_fname% in %recipient.city%",
+}
+
+
+def headers_of(event):
+    return event_json(event)["message"]["headers"]
+
+
+def test_in_a_batch_only_the_one_it_was_for_is_named_and_the_subject_is_his():
+    event = replace(ACCEPTED, about=LISTED, options=BATCH, personal={"name": "Bob %recipient.city%"})
+    assert headers_of(event)["to"] == "Bob Ulm <bob@example.net>"
+    assert headers_of(event)["subject"] == "Bob in Ulm"
+
+
+def test_a_copy_for_cc_names_whose_copy_it_is():
+    event = replace(ACCEPTED, about=LISTED, options=BATCH, personal={"name": "Eve", "to": "eve@example.net"})
+    assert headers_of(event)["to"] == "Eve <eve@example.net>"
+    assert headers_of(event)["subject"] == "Eve in Ulm"
+
+
+def test_without_a_batch_everybody_is_named_and_only_what_every_message_has_is_filled():
+    event = replace(ACCEPTED, about=LISTED, personal={"name": "Bob B"})
+    assert headers_of(event)["to"] == LISTED["to"]
+    assert headers_of(event)["subject"] == "Bob in %recipient.city%"
+
+
+@pytest.mark.parametrize("change", [{"domain": ""}, {"about": {**LISTED, "is-routed": True}}])
+def test_what_was_sent_as_it_came_is_told_as_it_came(change):
+    event = replace(ACCEPTED, **{"about": LISTED, **change})
+    assert headers_of(event)["subject"] == LISTED["subject"]
+
+
+def test_links_that_are_a_recipients_own_are_not_told_and_texts_have_a_bound():
+    about = {**ABOUT, "subject": "%unsubscribe_url% %recipient.x%"}
+    event = replace(ACCEPTED, about=about, options=BATCH, personal={"variables": {"x": "y" * 1_000_000}})
+    subject = headers_of(event)["subject"]
+    assert subject.startswith("%unsubscribe_url% yyyy")
+    assert len(subject) == 16_384

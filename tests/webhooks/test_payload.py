@@ -106,6 +106,14 @@ def test_without_a_kept_header_what_is_known_of_it_stands_there():
     assert "X-Mailgun-Sid" not in fields
 
 
+def test_also_without_a_kept_header_a_batch_names_one_recipient():
+    whole = replace(content(Kind.DELIVER), header=None)
+    options = replace(whole.event.options, recipient_variables={})
+    about = {**whole.event.about, "to": "bob@example.net, eve@example.net"}
+    fields = dict(posted(Kind.DELIVER, replace(whole, event=replace(whole.event, about=about, options=options))))
+    assert ["To", "bob@example.net"] in json.loads(fields["message-headers"])
+
+
 def test_custom_data_comes_as_text_or_as_json():
     fields = dict(posted(Kind.CLICK, content(Kind.CLICK)))
     assert (fields["order"], fields["who"], fields["nested"]) == ("17", "Zoë", '{"a":[1,null]}')
