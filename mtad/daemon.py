@@ -23,6 +23,7 @@ import uvloop
 from aiohttp import web
 
 from mtad import log as log_module
+from mtad.api.connections import Connections
 from mtad.api.control import serve_control
 from mtad.api.http.idempotency import KEEP_S
 from mtad.api.http.keys import reachable
@@ -241,8 +242,8 @@ class _Life:
         """Where it listens, the public listeners behind the others."""
         config = self.config.http
         async with (
-            _served(self.house.http_app(), "http.listen", config.listen) as found,
-            _served(self.house.pages.app(), "http.public_listen", config.public_listen) as public,
+            _served(self.house.http_app(), self.house.callers, "http.listen", config.listen) as found,
+            _served(self.house.pages.app(), self.house.visitors, "http.public_listen", config.public_listen) as public,
         ):
             self.house.keys.url = f"http://{reachable(found[0])}" if found else ""
             first = (public or found)[:1]
@@ -285,9 +286,12 @@ class _Life:
 
 
 @asynccontextmanager
-async def _served(app: web.Application, key: str, listen: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
+async def _served(
+    app: web.Application, connections: Connections, key: str, listen: Sequence[str]
+) -> AsyncIterator[tuple[str, ...]]:
     """key: of the configuration, for what cannot be listened on. Raises ConfigError."""
-    runner = Runner(app, partial(secrets.token_hex, 8), max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S)
+    token = partial(secrets.token_hex, 8)
+    runner = Runner(app, token, connections, max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S)
     await runner.setup()
     try:
         for text in listen:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from mtad import front, inward
 from mtad import log as log_module
+from mtad.api.connections import Connections
 from mtad.api.errors import errors_to_json, hide_versions
 from mtad.api.http.keys import Keys
 from mtad.api.operations import Operations
@@ -88,6 +89,7 @@ from mtad.webhooks.settings import WebhookConfig as Posting
 
 log = log_module.get("daemon")
 
+_THIS_MACHINE = ("127.0.0.0/8", "::1")
 _WITH_HEADER = (
     EventType.DELIVERED,
     EventType.FAILED_PERMANENT,
@@ -116,11 +118,17 @@ class House:
         self.rng = random.SystemRandom()
         self.counters, self.budget = Counters(), Budget(config.queue.incoming_octets)
         self.memory = Budget(config.queue.outgoing_octets)
+        self.callers, self.visitors = self._http_connections(), self._http_connections()
         self.spool = Spool(config.server.data_dir / "spool")
         self.places: Places | None = None
         self.checks: Checker | None = None
         self.api_url = ""
         self.lag_s = 0.0
+
+    def _http_connections(self) -> Connections:
+        http = self.config.http
+        trusted = parse_networks((*_THIS_MACHINE, *http.proxy_networks))
+        return Connections(http.max_connections, http.max_connections_each, trusted)
 
     async def build(self) -> None:
         await self._build_store()
@@ -506,6 +514,8 @@ class House:
             dsn_sent=lambda: self.notifier.sent,
             connections_in=lambda: self.listeners.connections,
             connections_out=lambda: self.runner.connections,
+            http_connections=lambda: self.callers.total + self.visitors.total,
+            http_refused=lambda: self.callers.refused + self.visitors.refused,
             smtp=lambda: self.counters,
             commits=lambda: writer.commits,
             intents=lambda: writer.intents,

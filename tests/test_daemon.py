@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 
 from mtad import daemon
+from mtad.api.connections import Connections
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from mtad import daemon
 )
 async def test_a_connection_without_a_whole_request_is_closed(monkeypatch, begun):
     monkeypatch.setattr(daemon, "HTTP_IDLE_S", 0.05)
-    async with daemon._served(web.Application(), "http.listen", ["127.0.0.1:0"]) as [address]:
+    async with daemon._served(web.Application(), Connections(9, 9), "http.listen", ["127.0.0.1:0"]) as [address]:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
         writer.write(begun)
         async with asyncio.timeout(5):

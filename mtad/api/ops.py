@@ -66,6 +66,8 @@ class Gauges:
     dsn_sent: Callable[[], int] = _zero
     connections_in: Callable[[], int] = _zero
     connections_out: Callable[[], int] = _zero
+    http_connections: Callable[[], int] = _zero
+    http_refused: Callable[[], int] = _zero
     smtp: Callable[[], Iterable[tuple[str, int]]] = tuple
     commits: Callable[[], int] = _zero
     intents: Callable[[], int] = _zero
@@ -155,6 +157,7 @@ class QueueCollector(Collector):
             ("mtad_attempt_seconds", "Time of all delivery attempts together", gauges.attempt_s()),
             ("mtad_messages_rejected", "Messages refused with a rejected event", gauges.rejected()),
             ("mtad_dsn_sent", "Delivery status notifications made for senders", gauges.dsn_sent()),
+            ("mtad_http_connections_refused", "HTTP connections that were one too many", gauges.http_refused()),
             ("mtad_store_commits", "Transactions committed and synced", gauges.commits()),
             ("mtad_store_intents", "Changes that those transactions held", gauges.intents()),
             ("mtad_store_commit_seconds", "Time of all commits together", gauges.commit_s()),
@@ -178,6 +181,7 @@ class QueueCollector(Collector):
             ("mtad_queue_in_memory", "Recipients held by the scheduler", gauges.in_memory()),
             ("mtad_connections_in", "SMTP connections of clients", gauges.connections_in()),
             ("mtad_connections_out", "SMTP connections to other hosts", gauges.connections_out()),
+            ("mtad_http_connections", "HTTP connections of clients", gauges.http_connections()),
             ("mtad_store_backlog", "Changes that wait for a transaction", gauges.backlog()),
             ("mtad_loop_lag_seconds", "How late the event loop is", gauges.lag_s()),
             ("mtad_message_memory_octets", "Message octets in memory", used),

@@ -4,12 +4,14 @@ Room: api. What the HTTP parser refuses never reaches an application, and so no 
 as text, with the parser's words and the versions of Python and of itself. Here every answer of a port is one of ours.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import http_exceptions, web
 
 from mtad import log as log_module
+from mtad.api.connections import Connections, TurnedAway
 from mtad.api.errors import message as said
 from mtad.api.errors import of_exception
 
@@ -20,19 +22,28 @@ _INTERNAL = "Internal error"
 
 
 class Runner(web.AppRunner):
-    """token: fresh random text for request ids. options: of aiohttp's RequestHandler, as max_line_size."""
+    """token: fresh random text for request ids. connections: how many there may be. options: of aiohttp's
+    RequestHandler, as max_line_size.
+    """
 
     def __init__(
-        self, app: web.Application, token: Callable[[], str], *, shutdown_timeout: float = 5.0, **options: Any
+        self,
+        app: web.Application,
+        token: Callable[[], str],
+        connections: Connections,
+        *,
+        shutdown_timeout: float = 5.0,
+        **options: Any,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout, **options)
-        self._token, self._options = token, options
+        self._token, self._connections, self._options = token, connections, options
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
             made.request_handler,
             token=self._token,
+            connections=self._connections,
             request_factory=made.request_factory,
             access_log=None,
             **self._options,
@@ -40,20 +51,45 @@ class Runner(web.AppRunner):
 
 
 class _Server(web.Server):
-    def __init__(self, handler: Any, *, token: Callable[[], str], request_factory: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        *,
+        token: Callable[[], str],
+        connections: Connections,
+        request_factory: Any,
+        **options: Any,
+    ) -> None:
         super().__init__(handler, request_factory=request_factory)
-        self.token, self._of_connections = token, options
+        self.token, self.places, self._of_connections = token, connections, options
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._of_connections)
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_token",)
+    __slots__ = ("_place", "_places", "_token")
 
     def __init__(self, manager: _Server, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._token = manager.token
+        self._token, self._places = manager.token, manager.places
+        self._place: str | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        name = transport.get_extra_info("peername")
+        self._place = self._places.admit(str(name[0]) if name else "")
+        if self._place is not None:
+            super().connection_made(transport)
+            return
+        instead = TurnedAway(self._places)
+        transport.set_protocol(instead)
+        instead.connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._place is not None:
+            self._places.leave(self._place)
+            self._place = None
+        super().connection_lost(exc)
 
     def handle_error(
         self,

@@ -137,6 +137,8 @@ class HttpConfig(Section):
     public_listen: Listen = ()  # tracking and unsubscribe links alone, for the world; `listen` answers them too
     public_url: BaseUrl = ""  # how the world reaches them; "" makes it of hostname and the first listener's port
     proxy_networks: Networks = ()  # reverse proxies whose X-Forwarded-For is believed
+    max_connections: Count = 2000  # of each of the two
+    max_connections_each: Count = 100  # from one address, but for this machine and proxy_networks
     allow_private_targets: bool = False
 
 

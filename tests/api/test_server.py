@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from mtad.api.connections import Connections
 from mtad.api.server import Runner
 
 HOST = b"Host: x.example\r\n"
@@ -35,14 +36,14 @@ async def half(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def listening(**options):
+async def listening(connections=None, **options):
     """The port of an application without middleware."""
     app, numbers = web.Application(), itertools.count(1)
     app.router.add_route("*", "/tell", tell)
     app.router.add_get("/crash", crash)
     app.router.add_get("/gone", gone)
     app.router.add_get("/half", half)
-    runner = Runner(app, lambda: f"request-{next(numbers)}", **options)
+    runner = Runner(app, lambda: f"request-{next(numbers)}", connections or Connections(100, 100), **options)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
