@@ -142,6 +142,11 @@ class Tenants:
         row = self._by_id.get(number)
         return row.dsn if row else True
 
+    def may_send(self, name: str) -> bool:
+        """False: the operator disabled it."""
+        row = self._by_name.get(name)
+        return row is None or not row.is_disabled
+
     def paused(self) -> dict[int, str]:
         return self._paused
 

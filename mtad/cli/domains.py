@@ -12,7 +12,7 @@ import click
 from mtad.api.account_operations import CLICKS, MAX_FOOTER, MAX_HOURLY_LIMIT, SPAM_ACTIONS, WEB_SCHEMES
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
-from mtad.api.results import DomainView
+from mtad.api.results import DnsRecord, DomainView
 from mtad.cli.common import founder, operator
 from mtad.cli.output import Output
 from mtad.cli.words import count, moment
@@ -85,13 +85,18 @@ def _records(view: DomainView, out: Output) -> None:
     for record in view.records:
         out.line()
         seen = "" if view.checked_at is None else f"; {record.valid}" + (f": {record.why}" if record.why else "")
-        out.line(f"; {record.purpose}{seen}")
-        value = record.value
-        if record.type == "TXT":
-            value = " ".join(f'"{value[at : at + _STRING]}"' for at in range(0, len(value), _STRING))
-        else:
-            value += "."
-        out.line(f"{record.name}. IN {record.type} {value}")
+        write_record(record, out, seen)
+
+
+def write_record(record: DnsRecord, out: Output, seen: str = "") -> None:
+    """As in a zone file. seen: what is said behind its purpose."""
+    out.line(f"; {record.purpose}{seen}")
+    value = record.value
+    if record.type == "TXT":
+        value = " ".join(f'"{value[at : at + _STRING]}"' for at in range(0, len(value), _STRING))
+    else:
+        value += "."
+    out.line(f"{record.name}. IN {record.type} {value}")
 
 
 @domain.command("list")
@@ -213,6 +218,27 @@ async def resume(desk: Desk, out: Output, name: str) -> None:
     """Deliver a paused domain's mail again."""
     await desk.ask(Operations.domain_resume, name)
     out.document({"domain": name, "paused": False}) if out.json else out.line(f"{name} goes on.")
+
+
+@domain.command()
+@click.argument("name")
+@operator
+async def disable(desk: Desk, out: Output, name: str) -> None:
+    """Take no more mail from a domain: 403 over HTTP, 550 over SMTP.
+
+    What waits goes out, unless the domain is paused; mail to it comes in, links in its mail lead on.
+    """
+    await desk.ask(Operations.domain_set, name, changes=DomainChanges(is_disabled=True))
+    out.document({"domain": name, "disabled": True}) if out.json else out.line(f"{name} is disabled.")
+
+
+@domain.command()
+@click.argument("name")
+@operator
+async def enable(desk: Desk, out: Output, name: str) -> None:
+    """Take mail from a disabled domain again."""
+    await desk.ask(Operations.domain_set, name, changes=DomainChanges(is_disabled=False))
+    out.document({"domain": name, "disabled": False}) if out.json else out.line(f"{name} may send again.")
 
 
 @domain.command("set")

@@ -9,6 +9,7 @@ import click
 from mtad import __version__
 from mtad.cli.captured import captured
 from mtad.cli.credentials import credential
+from mtad.cli.dkim import dkim
 from mtad.cli.domains import domain
 from mtad.cli.events import events, message
 from mtad.cli.keys import key
@@ -34,7 +35,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(key, route, send, stored, suppression, webhook),
+    *(dkim, key, route, send, stored, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

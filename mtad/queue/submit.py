@@ -72,6 +72,7 @@ class Domains(Protocol):
         """0 when it is none of ours (any more)."""
 
     def is_ours(self, name: str) -> bool: ...
+    def may_send(self, name: str) -> bool: ...
 
 
 class Submit:
@@ -190,6 +191,8 @@ class Submit:
 
     def _whole(self, submission: Submission, block: HeaderBlock, now: float, report: bool) -> "_Whole":
         """The message as it will be stored. Raises Refused."""
+        if not report and not self._domains.may_send(submission.domain):
+            raise Refused(Reply(550, "7.1", f"The domain {submission.domain} is not allowed to send: it was disabled"))
         if block.oversized:
             raise Refused(_HEADER_TOO_BIG)
         if too_many_hops(block, self._max_hops):

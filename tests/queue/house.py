@@ -126,6 +126,7 @@ class Ours:
     limits: domain id -> recipients an hour; replace it to change it."""
 
     held: dict[int, str] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
     pools: dict[int, tuple[str, ...]] = field(default_factory=dict)
     gates: dict[str, Waiting] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
@@ -153,6 +154,9 @@ class Ours:
 
     def is_ours(self, name: str) -> bool:
         return self.id_of(name) > 0
+
+    def may_send(self, name: str) -> bool:
+        return name not in self.disabled
 
 
 class Plain:

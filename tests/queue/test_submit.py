@@ -140,3 +140,15 @@ async def test_what_has_something_to_be_filled_in_is_told_with_its_files_and_the
     told = [{"filename": "a.png", "content-type": "image/png", "size": 3}]
     [event] = (await house.events(number))[:1]
     assert event.about.get("attachments") == (told if b"%" in text else None)
+
+
+async def test_a_disabled_domain_may_not_send_but_reports_and_what_waits_go_out(house):
+    waiting = await house.send("bob@b.example", deliver_at=house.clock.now() + 60)
+    house.ours.disabled.add("a.example")
+    with pytest.raises(Refused, match=r"550 5\.7\.1 The domain a\.example is not allowed to send"):
+        await house.send("bob@b.example")
+    content = b"Subject: report\r\n\r\nText\r\n"
+    bob = [parse_address("bob@b.example")]
+    await house.submit(Submission(None, bob, content, "a.example", house.clock.now()), report=True)
+    await house.go_on(by_s=90)
+    assert EventType.DELIVERED in [event.type for event in await house.events(waiting)]
