@@ -32,6 +32,7 @@ from mtad.api.operations import Operations
 from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
+from mtad.config.advice import advice
 from mtad.house import House, rules
 from mtad.smtp.session import Listener
 from mtad.storage import counters, idempotency, lookups, outbox, stored, tracked, upkeep
@@ -91,6 +92,8 @@ async def run(
         async with open_database(folder, clock, cache_octets=config.store.cache_octets) as database:
             writing = asyncio.create_task(database.writer.run(), name="writer")
             executor = ThreadPoolExecutor(2, thread_name_prefix="sign")
+            for key, why in () if capture else advice(config):
+                log.warning("config", key=key, why=why)
             house = House(config, database, clock, executor, capture=capture)
             try:
                 await house.build()

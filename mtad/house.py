@@ -42,6 +42,7 @@ from mtad.feedback import pretend
 from mtad.feedback.classify import Classifier, load_rules
 from mtad.feedback.record import Posts
 from mtad.feedback.suppressed import SuppressedAddresses
+from mtad.inbound import postmaster
 from mtad.inbound.arrive import Arrive
 from mtad.inbound.receive import Receive
 from mtad.inbound.routes.live import Routes
@@ -299,6 +300,7 @@ class House:
             ids=self.ids,
             clock=clock,
             config=config,
+            hostname=self.hostname,
         )
         self.receive = Receive(
             tokens=self.tokens,
@@ -493,7 +495,7 @@ class House:
         if self.receive.takes(address):
             return None
         if self.tenants.receiving(address.domain) is not None:
-            return Reply(550, "1.1", f"<{address}>: there is no such mailbox here; check the address")
+            return postmaster.refusal(address)
         return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")
 
     def gauges(self) -> Gauges:

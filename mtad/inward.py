@@ -12,15 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from mtad.api.tenants import Tenants
 from mtad.clock import Clock
-from mtad.config import Config, parse_listen
+from mtad.config import Config, ConfigError, parse_listen
 from mtad.delivery.dns import DnsResolver
 from mtad.inbound.arc import Sealer
 from mtad.inbound.doorstep import Doorstep
 from mtad.inbound.posting import Postings
+from mtad.inbound.postmaster import Postmaster
 from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import SpamSettings
 from mtad.inbound.take import Take
 from mtad.inbound.verdicts import Checker, CheckSettings, Filter, OnReject
+from mtad.mail.address import BadAddress, parse_address
 from mtad.mail.ids import IdSource
 from mtad.message.dkim import BadKey
 from mtad.queue.submit import Submit
@@ -69,6 +71,7 @@ def take(
     ids: IdSource,
     clock: Clock,
     config: Config,
+    hostname: str,
 ) -> Take:
     def sealer(domain: str) -> Sealer | None:
         """The first RSA key of the domain; others know ARC with no other kind."""
@@ -93,7 +96,18 @@ def take(
         clock=clock,
         max_hops=config.smtp.max_hops,
         doorstep=Doorstep(resolver, clock, config.inbound.block_lists, config.inbound.greylist_s),
+        postmaster=_postmaster(config, hostname),
+        spare=tenants.first,
     )
+
+
+def _postmaster(config: Config, hostname: str) -> Postmaster:
+    """Raises ConfigError."""
+    to = config.inbound.postmaster
+    try:
+        return Postmaster(parse_address(to) if to else None, config.server.default_domain or hostname)
+    except BadAddress as error:
+        raise ConfigError("inbound.postmaster", to, str(error)) from None
 
 
 def web_transport(hooks: Hooks, clock: Clock) -> WebTransport:

@@ -127,6 +127,10 @@ class Tenants:
             row = above if above is not None and above.wildcard else None
         return row
 
+    def first(self) -> DomainRow | None:
+        """The one that was added first; None: there is none."""
+        return self._by_id[min(self._by_id)] if self._by_id else None
+
     def id_of(self, name: str) -> int:
         row = self._by_name.get(name)
         return row.id if row else 0
@@ -138,14 +142,14 @@ class Tenants:
     def is_ours(self, name: str) -> bool:
         return name in self._by_name
 
-    def wants_dsn(self, number: int) -> bool:
-        row = self._by_id.get(number)
-        return row.dsn if row else True
-
     def may_send(self, name: str) -> bool:
         """False: the operator disabled it."""
         row = self._by_name.get(name)
         return row is None or not row.is_disabled
+
+    def wants_dsn(self, number: int) -> bool:
+        row = self._by_id.get(number)
+        return row.dsn if row else True
 
     def paused(self) -> dict[int, str]:
         return self._paused

@@ -15,6 +15,7 @@ from mtad.api.operations import Operations
 from mtad.cli.common import INTERRUPTED, Problem, operator, problem_of
 from mtad.cli.output import Output, say
 from mtad.config import ConfigError, load, parse_listen
+from mtad.config.advice import advice
 
 _SET = click.option(
     "--set",
@@ -128,9 +129,11 @@ def _run(begin: Callable[[], None]) -> None:
 def check_config(file: Path, overrides: tuple[str, ...]) -> None:
     """Say whether a configuration file is right, and if not, every mistake in it."""
     try:
-        load(file, overrides)
+        config = load(file, overrides)
     except ConfigError as error:
         raise Problem(str(error)) from None
+    for key, why in advice(config):
+        click.echo(f"mtad: {file}: warning: {key} {why}", err=True)
     say(f"{file}: no mistakes")
 
 

@@ -124,6 +124,14 @@ def _name_or_empty(text: str) -> None:
         _refuse_bad_name(text)
 
 
+def _address_or_empty(text: str) -> None:
+    local, _, domain = text.rpartition("@")
+    if text and (not local or any(c.isspace() for c in local)):
+        raise ValueError("must be a mail address, as in ops@example.org")
+    if text:
+        _refuse_bad_name(domain)
+
+
 def _target_or_empty(text: str) -> None:
     if text and parse_listen(text)[1] == 0:
         raise ValueError("the port must be 1 to 65535")
@@ -174,6 +182,7 @@ Addresses = Annotated[tuple[str, ...], each(_own_address)]
 Pools = Annotated[dict[str, tuple[str, ...]], _pools]
 HostName = Annotated[str, _name_or_empty]
 HostNames = Annotated[tuple[str, ...], each(_refuse_bad_name)]
+MailAddress = Annotated[str, _address_or_empty]
 BaseUrl = Annotated[str, _base_url_or_empty]
 Target = Annotated[str, _target_or_empty]
 TlsLevel = Annotated[str, one_of("none", "opportunistic", "required", "verified")]

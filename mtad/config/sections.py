@@ -21,6 +21,7 @@ from mtad.config.checks import (
     Ladder,
     Listen,
     LogLevel,
+    MailAddress,
     NameServers,
     Networks,
     Octets,
@@ -251,6 +252,7 @@ class InboundConfig(Section):
     stored_keep_s: Seconds = 3 * 86_400.0
     block_lists: HostNames = ()  # DNS lists of addresses that are refused, as "zen.example.org"
     greylist_s: SecondsOrZero = 0.0  # a stranger's first try is put off so long; 0: not at all
+    postmaster: MailAddress = ""  # gets mail for postmaster@ and abuse@ that no route takes; "" refuses it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.arc import Sealer, seal
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.postmaster import Postmaster
 from mtad.inbound.results import User
 from mtad.inbound.routes.actions import Destination, Kind
 from mtad.inbound.routes.engine import Decision, Keep, Matched
@@ -101,7 +102,8 @@ class Take:
     """receiving: the domain of ours that takes mail for a name, with its sub-domains where it is so set; None: none.
 
     sealer: in whose name forwarded mail is sealed (ARC), None: it is not. stored_url: where a stored message is found,
-    from its domain and key. key: fresh random text for URLs. loop_key: marks mail we have sent on.
+    from its domain and key. key: fresh random text for URLs. loop_key: marks mail we have sent on. spare: the domain
+    that takes our own host's mail for the postmaster where the host is none itself.
     """
 
     submit: Submit
@@ -116,11 +118,19 @@ class Take:
     clock: Clock
     max_hops: int
     doorstep: Doorstep
+    postmaster: Postmaster = field(default_factory=Postmaster)
+    spare: Callable[[], Receiving | None] = lambda: None
     tally: Tally = field(default_factory=Tally)
 
     def takes(self, address: Address) -> bool:
         """Some route may want mail for this address: asked at RCPT."""
-        return self.receiving(address.domain) is not None and self.routes.may_take(address)
+        if self.receiving(address.domain) is None:
+            return self._domain_of(address) is not None
+        return self.routes.may_take(address) or self.postmaster.takes(address)
+
+    def _domain_of(self, address: Address) -> Receiving | None:
+        found = self.receiving(address.domain)
+        return self.spare() if found is None and self.postmaster.is_at_host(address) else found
 
     async def __call__(self, submission: Submission) -> int:
         """The message's id once all is on disk. Raises Refused."""
@@ -175,7 +185,7 @@ class Take:
         """Places of recipients by the domain of ours: each decides alone what becomes of spam."""
         found: dict[int, tuple[Receiving, list[int]]] = {}
         for place, address in enumerate(submission.recipients):
-            domain = self.receiving(address.domain)
+            domain = self._domain_of(address)
             if domain is not None:
                 found.setdefault(domain.id, (domain, []))[1].append(place)
         if not found:
@@ -212,7 +222,7 @@ class Take:
             found = await self.routes.decide(submission.recipients[place], headers, submission.peer)
             if found.cut:  # another time, or for fewer at a time, it may be said; without an answer nothing is done
                 self._refuse(submission, part.head, _TOO_LONG, part.domain)
-            part.decisions[place] = found
+            part.decisions[place] = self.postmaster.instead(found, submission.recipients[place])
 
     def _all_copies(self, submission: Submission, part: _Part) -> Iterator[Copy]:
         for place in part.places:

@@ -134,6 +134,18 @@ def test_a_right_configuration_is_called_right(mtad, file):
     assert mtad("check-config", str(file)).stdout == f"{file}: no mistakes\n"
 
 
+def test_what_a_configuration_should_say_is_told_and_is_no_mistake(mtad, file):
+    assert "warning: inbound.postmaster is not set" in mtad("check-config", str(file)).stderr
+    file.write_text('[inbound]\npostmaster = "ops@example.org"\n')
+    assert mtad("check-config", str(file)).stderr == ""
+
+
+@pytest.mark.parametrize("text", ["ops", "@example.org", "o ps@example.org", "ops@-.org"])
+def test_the_postmaster_must_be_an_address(refusal, file, text):
+    file.write_text(f'[inbound]\npostmaster = "{text}"\n')
+    assert "inbound.postmaster" in refusal("check-config", str(file))
+
+
 def test_every_mistake_of_a_configuration_has_its_line(mtad, file):
     file.write_text("[smtp]\nmax_recipients = 0\nno_such_key = 1\n")
     result = mtad("check-config", str(file), code=1)

@@ -15,6 +15,7 @@ from mtad.inbound import take as take_module
 from mtad.inbound.arc import Arc, ArcResult, Sealer
 from mtad.inbound.dmarc import Dmarc, DmarcResult
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.postmaster import Postmaster, refusal
 from mtad.inbound.results import Findings, User
 from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import Scan, Spam, SpamAction
@@ -27,6 +28,7 @@ from mtad.mail.reply import Refused, Reply
 from mtad.storage import accounts, journal, routes, stored
 from mtad.storage.accounts import DomainChanges
 from mtad.storage.journal import EventFilter
+from mtad.storage.outgoing import Flag
 from mtad.storage.routes import RouteRow
 from tests.api.http.house import DOMAIN, OTHER, House, open_house
 from tests.inbound.zones import RSA_KEY
@@ -358,6 +360,45 @@ async def test_others_have_their_turn_while_a_message_for_many_is_routed(hall):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert turns >= 199
+
+
+async def test_mail_for_the_postmaster_that_no_route_takes_goes_where_it_was_said(hall):
+    hall.take.postmaster = Postmaster(parse_address("ops@their.example"), "mx.ours.example")
+    await hall.route('match_recipient("bob@")', "stop()")
+    for role in ("postmaster", "Abuse"):
+        assert hall.take.takes(parse_address(f"{role}@{DOMAIN}"))
+        await hall.gets(role)
+    assert [row[:2] for row in await hall.rows()] == [
+        ("ops@their.example", f"rfc822;postmaster@{DOMAIN}"),
+        ("ops@their.example", f"rfc822;Abuse@{DOMAIN}"),
+    ]
+    [flags] = await hall.house.database.read(lambda c: c.execute("SELECT DISTINCT flags FROM messages").fetchone())
+    assert flags & Flag.VERP  # its reports come to us, not to whoever wrote
+    first, _ = await hall.house.stored()
+    assert (await hall.refuses("postmaster", content=first.raw)).detail == "4.6"  # it has been here
+
+
+async def test_a_route_comes_before_the_postmaster(hall):
+    hall.take.postmaster = Postmaster(parse_address("ops@their.example"))
+    await hall.route('match_recipient("postmaster@")', 'forward("eve@their.example")')
+    await hall.gets("postmaster")
+    assert [row[0] for row in await hall.rows()] == ["eve@their.example"]
+
+
+async def test_the_postmaster_of_our_own_host_is_that_of_the_first_domain(hall):
+    hall.take.postmaster = Postmaster(parse_address("ops@their.example"), "mx.ours.example")
+    hall.take.spare = lambda: hall.house.tenants.find(DOMAIN)
+    assert not hall.take.takes(parse_address("bob@mx.ours.example"))
+    assert not hall.take.takes(parse_address("postmaster@their.example"))
+    assert hall.take.takes(parse_address("postmaster@mx.ours.example"))
+    await hall.gets("postmaster@mx.ours.example")
+    assert [row[:2] for row in await hall.rows()] == [("ops@their.example", "rfc822;postmaster@mx.ours.example")]
+
+
+async def test_without_a_postmaster_the_refusal_says_what_is_to_be_set(hall):
+    assert not hall.take.takes(parse_address(f"postmaster@{DOMAIN}"))
+    assert "inbound.postmaster" in refusal(parse_address(f"PostMaster@{DOMAIN}")).text
+    assert "inbound.postmaster" not in refusal(parse_address(f"bob@{DOMAIN}")).text
 
 
 async def test_who_is_taken_at_rcpt(hall):
