@@ -96,7 +96,7 @@ class _Guest:
 
     async def prepare(self, operations: Operations) -> None:
         if all(domain.name != DOMAIN for domain in await operations.domain_list()):
-            await operations.domain_add(DOMAIN)
+            await operations.domain_add(DOMAIN, password=self._known.password)
         digest = hashlib.sha256(self._known.api_key.encode()).digest()
         now = datetime.datetime.now(datetime.UTC).timestamp()
         await operations.write(lambda connection: accounts.add_api_key(connection, "dev", digest, now))

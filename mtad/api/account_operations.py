@@ -48,9 +48,10 @@ class NewDomain:
 
 
 class AccountOperations(DkimOperations, VerifyOperations):
-    async def domain_add(self, name: str, ed25519: bool = False) -> DomainView:
-        """With an RSA-2048 key, and an Ed25519 one if asked for; what to publish in the DNS comes back."""
-        return (await self.domain_create(name, NewDomain(ed25519=ed25519))).domain
+    async def domain_add(self, name: str, ed25519: bool = False, password: str | None = None) -> DomainMade:
+        """With an RSA-2048 key, and an Ed25519 one if asked for, and the login postmaster; what to publish in the DNS
+        comes back, and the password, which is made here if none is given."""
+        return await self.domain_create(name, NewDomain(ed25519=ed25519, login=True, password=password))
 
     async def domain_create(self, name: str, new: NewDomain) -> DomainMade:
         """With its keys, its settings, and the login postmaster if asked for."""

@@ -4,7 +4,7 @@ Room: cli.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, TextIO
 
 import click
@@ -70,15 +70,30 @@ def domain() -> None:
 @domain.command()
 @click.argument("name")
 @click.option("--ed25519", is_flag=True, help="Make an Ed25519 key too (RFC 8463); both sign.")
+@click.option(
+    "--smtp-password",
+    metavar="TEXT",
+    help="Of the login postmaster; others on this machine may see it. Else one is made.",
+)
 @founder
-async def add(desk: Desk, out: Output, name: str, ed25519: bool) -> None:
-    """Add a domain, make its DKIM key (RSA, 2048 bits) and say what to publish in the DNS."""
-    made = await desk.ask(Operations.domain_add, name, ed25519)
+async def add(desk: Desk, out: Output, name: str, ed25519: bool, smtp_password: str | None) -> None:
+    """Add a domain, make its DKIM key (RSA, 2048 bits) and say what to publish in the DNS.
+
+    Its login postmaster@NAME is made too. A password that is made is printed, once: it is stored as a hash only.
+    """
+    made = await desk.ask(Operations.domain_add, name, ed25519, smtp_password)
+    login = f"postmaster@{made.domain.name}"
     if out.json:
-        out.document(made)
+        out.document(asdict(made.domain) | {"smtp_login": login, "smtp_password": made.password})
         return
-    out.line(f"{made.name} is added. Publish these records:")
-    _records(made, out)
+    out.line(f"{made.domain.name} is added. Publish these records:")
+    _records(made.domain, out)
+    out.line()
+    if smtp_password is None:
+        out.line("Applications log in for SMTP with this; the password is not shown again:")
+        out.facts([("Login", login), ("Password", made.password)])
+    else:
+        out.line(f"Applications log in for SMTP as {login}.")
 
 
 def _records(view: DomainView, out: Output) -> None:

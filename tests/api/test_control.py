@@ -60,7 +60,7 @@ async def test_what_changes_something_goes_over_the_socket_too(house, remote):
     assert await remote.ask(Operations.queue_retry, (queue_id(number),)) == 3
     await remote.ask(Operations.site_suspend, SITE, for_s=60, why="they asked")
     made = await remote.ask(Operations.domain_add, "news.example", ed25519=False)
-    assert made.name == "news.example"
+    assert made.domain.name == "news.example"
     assert await remote.ask(Operations.site_resume, SITE) is None
     assert house.changes == 1
 

@@ -212,7 +212,9 @@ async def test_a_site_in_hand_is_shown_with_its_pace(house, runner):
 
 
 async def test_a_new_domain_has_its_keys_and_says_what_to_publish(house):
-    view = await house.operations.domain_add("News.Example.", ed25519=True)
+    made = await house.operations.domain_add("News.Example.", ed25519=True)
+    view = made.domain
+    assert (view.credentials, len(made.password)) == (1, 24)
     records = {record.name: record for record in view.records if record.type == "TXT"}
     rsa, ed25519 = view.selectors
     assert view.name == "news.example"

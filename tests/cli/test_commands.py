@@ -166,6 +166,22 @@ def test_a_domain_is_added_with_records_ready_to_paste(mtad, store):
     assert mtad("domain show news.example").stdout.count("IN TXT") == 3
 
 
+def test_a_domain_has_its_postmaster_whose_made_password_is_printed_once(mtad, as_json, store):
+    text = mtad("domain add news.example").stdout
+    [password] = re.findall(r"^Login +postmaster@news\.example\nPassword +(\w{24})$", text, re.MULTILINE)
+    assert [item["login"] for item in as_json("credential list --domain news.example")] == ["postmaster@news.example"]
+    assert password not in mtad("domain show news.example").stdout
+    made = as_json("domain add more.example")
+    assert (made["name"], made["smtp_login"]) == ("more.example", "postmaster@more.example")
+    assert re.fullmatch(r"\w{24}", made["smtp_password"])
+    given = mtad("domain add --smtp-password correct-horse-7 other.example").stdout
+    assert "correct-horse-7" not in given
+    assert "log in for SMTP as postmaster@other.example" in given
+    assert as_json("domain add --smtp-password correct-horse-8 last.example")["smtp_password"] == "correct-horse-8"
+    assert "password" in mtad("domain add --smtp-password abc bad.example", code=1).stderr
+    assert "bad.example" not in mtad("domain list").stdout
+
+
 def test_a_domain_is_changed_paused_and_removed(as_json, mtad, daemon, store):
     assert as_json("domain set --pool news --no-dsn ours.example")["dsn"] is False
     said = mtad("domain set --hourly-limit 500 ours.example").stdout
