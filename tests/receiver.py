@@ -43,7 +43,7 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="receiver")
 
@@ -61,6 +61,11 @@ class Receiver:
 
     def at(self, path: str) -> list[Received]:
         return [post for post in list(self.posts) if post.path == f"/{path}"]
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Who posts may be killed in the middle."""
 
 
 def _read(path: str, headers: dict[str, str], body: bytes) -> Received:

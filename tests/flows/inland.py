@@ -31,13 +31,13 @@ def zones(dns: DnsServer) -> None:
 class Inland(Daemon):
     """`mtad dev` that knows our name server, and ways to give it routes and mail."""
 
-    def __init__(self, folder: Path, names: NameServer, *settings: str) -> None:
+    def __init__(self, folder: Path, names: NameServer, *settings: str, relay: str = "") -> None:
         self.settings = (
             f'dns.nameservers=["{names.address}"]',
             "webhooks.retry_waits_s=[0.1,0.1,0.1]",
             *settings,
         )
-        super().__init__(folder, *self.settings)
+        super().__init__(folder, *self.settings, relay=relay)
 
     def _command(self) -> list[str]:
         return [*super()._command(), "--api-key", API_KEY]
