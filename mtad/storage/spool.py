@@ -2,16 +2,25 @@
 
 Room: storage. May import: mail. Runs on the writer's thread, but for `read`, which any thread may call. A segment
 whose bytes nobody needs any more is removed; bytes written for a transaction that failed are never counted as
-live, so they go with their segment.
+live, so they go with their segment. Before each content stand its length and checksum, so that bytes which are not
+those that were written are never sent for them.
 """
 
 import contextlib
 import os
 import sqlite3
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtad import log as log_module
+
+log = log_module.get("storage")
+
 SEGMENT_OCTETS = 67_108_864
+_HEAD = struct.Struct("<4sQI")  # mark, length, CRC-32
+_MARK = b"mtad"
 
 
 class Spool:
@@ -20,7 +29,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: int | None = None
-        self._segment = self._written = 0
+        self._segment = self._written = self._synced = 0
 
     def open(self, connection: sqlite3.Connection) -> None:
         """Find the segments, forget those no row knows, go on in a new one."""
@@ -44,21 +53,39 @@ class Spool:
         """(segment, position) of each; on disk when this returns."""
         if not contents:
             return []
-        if self._file is None or self._written >= SEGMENT_OCTETS:
-            self._next_segment()
-        assert self._file is not None
-        start, places = self._written, []
-        for content in contents:
-            places.append((self._segment, self._written))
-            self._written += len(content)
-        _write_all(self._file, contents, start)
-        os.fdatasync(self._file)
-        size = self._written - start
+        try:
+            places = self._write(contents)
+        except OSError:
+            self._abandon()
+            raise
         connection.execute(
             "INSERT INTO spool_segments (segment, live) VALUES (?1, ?2)"
             " ON CONFLICT (segment) DO UPDATE SET live = live + ?2",
-            (self._segment, size),
+            (self._segment, sum(map(len, contents))),
         )
+        return places
+
+    def _abandon(self) -> None:
+        """What a failed write or sync has left is not built upon, and takes no room on a disk that may be full."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._synced)
+                if not self._synced:
+                    self._path(self._segment).unlink(missing_ok=True)
+            self.close()
+
+    def _write(self, contents: Sequence[bytes]) -> list[tuple[int, int]]:
+        if self._file is None or self._written >= SEGMENT_OCTETS:
+            self._next_segment()
+        assert self._file is not None
+        start, places, pieces = self._written, [], []
+        for content in contents:
+            pieces += [_HEAD.pack(_MARK, len(content), zlib.crc32(content)), content]
+            places.append((self._segment, self._written + _HEAD.size))
+            self._written += _HEAD.size + len(content)
+        _write_all(self._file, pieces, start)
+        os.fdatasync(self._file)
+        self._synced = self._written
         return places
 
     def _next_segment(self) -> None:
@@ -66,7 +93,7 @@ class Spool:
         self._segment += 1
         path = self._path(self._segment)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
-        self._written = 0
+        self._written = self._synced = 0
         with contextlib.suppress(OSError):  # space set aside: syncs need no new metadata; without it just slower
             os.posix_fallocate(self._file, 0, SEGMENT_OCTETS)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -76,13 +103,18 @@ class Spool:
             os.close(folder)
 
     def read(self, segment: int, position: int, size: int) -> bytes | None:
-        """None: the segment is gone."""
+        """None: the segment is gone, or its bytes are not those that were written; the log says which."""
         try:
             with self._path(segment).open("rb") as file:
-                file.seek(position)
-                return file.read(size)
+                file.seek(max(0, position - _HEAD.size))
+                head, content = file.read(min(position, _HEAD.size)), file.read(size)
         except FileNotFoundError:
+            log.error("spool-gone", segment=segment)
             return None
+        if len(content) == size and _is_intact(head, content):
+            return content
+        log.error("spool-damaged", segment=segment, position=position, size=size)
+        return None
 
     def release(self, connection: sqlite3.Connection, parts: Sequence[tuple[int, int]]) -> None:
         """(segment, octets) not needed any more. `sweep` removes what is empty, once that is committed."""
@@ -101,6 +133,14 @@ class Spool:
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:012d}.seg"
+
+
+def _is_intact(head: bytes, content: bytes) -> bool:
+    """Bytes of a version that wrote no checksum are taken as they are."""
+    if len(head) < _HEAD.size or not head.startswith(_MARK):
+        return True
+    _, length, checksum = _HEAD.unpack(head)
+    return bool(length == len(content) and checksum == zlib.crc32(content))
 
 
 def _write_all(file: int, contents: Sequence[bytes], position: int) -> None:
