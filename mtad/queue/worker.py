@@ -4,6 +4,7 @@ Room: queue. May import: mail, storage, feedback, delivery.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Collection
 from typing import Protocol
 
@@ -32,7 +33,7 @@ log = log_module.get("queue")
 PATIENCE_S = 5.0  # a shorter wait is waited out with the jobs in memory; a longer one gives them back
 _INTERNAL = Reply(451, "3.0", "An error inside mtad stopped the attempt; the log has the details")
 _UNSENDABLE = Reply(554, "6.0", "The message or an address has octets that SMTP cannot carry")
-_GONE = Reply(554, "6.0", "The bytes of the message are not in the store any more")
+_GONE = Reply(554, "6.0", "The bytes of the message are gone from the store, or damaged there")
 
 
 class Office(Protocol):
@@ -161,12 +162,21 @@ class Worker:
         """Like _serve. An error of ours, or of the store, is a failed attempt: nothing has been sent yet."""
         try:
             return await self._serve()
+        except (OSError, sqlite3.Error) as error:
+            log.error("message-unreadable", msg=self._under_way(), cause=repr(error))
+            return self._crashed(Reply(451, "3.0", f"The message store could not be read: {error}"))
         except Exception:  # one bad message must not end the worker, and so the queue, again after each restart
-            log.exception("attempt-crashed", msg=queue_id(self._jobs[0].held.message.id) if self._jobs else None)
-            self._close()
-            self._not_sent()
-            self._settle([Deferred(_INTERNAL, None, Phase.LOCAL)] * len(self._jobs))
-            return True
+            log.exception("attempt-crashed", msg=self._under_way())
+            return self._crashed(_INTERNAL)
+
+    def _under_way(self) -> str | None:
+        return queue_id(self._jobs[0].held.message.id) if self._jobs else None
+
+    def _crashed(self, why: Reply) -> bool:
+        self._close()
+        self._not_sent()
+        self._settle([Deferred(why, None, Phase.LOCAL)] * len(self._jobs))
+        return True
 
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""

@@ -100,7 +100,9 @@ async def test_a_message_whose_bytes_are_gone_fails_and_says_so(house, world, cl
     await house.go_on(60)
     assert world.sent == []
     detail = permanent(await house.events(number))
-    assert detail["delivery-status"]["description"] == "The bytes of the message are not in the store any more"
+    assert (
+        detail["delivery-status"]["description"] == "The bytes of the message are gone from the store, or damaged there"
+    )
     assert house.runner.count == 0
 
 
@@ -169,7 +171,10 @@ async def test_an_attempt_cut_short_at_the_end_is_one_of_unknown_outcome(tmp_pat
         assert [e.type for e in await house.events(number)] == [EventType.ACCEPTED, EventType.INTERRUPTED]
 
 
-async def crash_alone(house, world, number):
+UNREADABLE = "The message store could not be read: "
+
+
+async def crash_alone(house, world, number, said="An error inside mtad stopped the attempt"):
     """The queue goes on, and the message is tried again later without a doubt about a duplicate."""
     await house.rest()
     await house.send("eve@d.example")
@@ -177,7 +182,7 @@ async def crash_alone(house, world, number):
     assert "eve@d.example" in world.recipients()
     [row] = await house.rows(number)
     assert (row.state, row.attempts, row.unknown) == (State.WAITING, 1, 0)
-    assert "An error inside mtad stopped the attempt" in row.last_reply
+    assert said in row.last_reply
     assert house.runner.count == 0
 
 
@@ -202,7 +207,7 @@ async def test_bytes_that_cannot_be_read_end_nothing_but_the_attempt(house, worl
         patch.setattr(house.runner._outgoing, "content", fails)
         number = await house.send("bob@b.example")
         await house.rest()
-    await crash_alone(house, world, number)
+    await crash_alone(house, world, number, UNREADABLE + "[Errno 5] Input/output error")
 
 
 async def test_a_connection_that_fails_for_a_bug_of_ours_ends_nothing_but_the_attempt(house, world, monkeypatch):
@@ -223,4 +228,4 @@ async def test_a_suppression_that_cannot_be_read_ends_nothing_but_the_attempt(ho
 
     monkeypatch.setattr(house.runner._suppressing, "maybe", lambda domain_id, address: "bob" in address)
     monkeypatch.setattr(house.runner._suppressing, "find", fails)
-    await crash_alone(house, world, await house.send("bob@b.example"))
+    await crash_alone(house, world, await house.send("bob@b.example"), UNREADABLE + "disk I/O error")

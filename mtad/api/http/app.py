@@ -6,6 +6,7 @@ X-Request-Id; an error tells neither traces nor paths.
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,9 @@ class HttpApi:
             result = said(str(error), 400)
         except Refused as refusal:
             result = _refused(refusal)
+        except sqlite3.Error as error:
+            log.error("request-without-store", req=request_id, method=request.method, row=path, cause=error)
+            result = said("The message store has a problem; try again later", 503)
         except Exception:
             log.exception("request-crashed", req=request_id, method=request.method, row=path)
             result = said("Internal error", 500)
