@@ -172,7 +172,9 @@ class Settler:
         }
         metric = Metric.FAILED_BOUNCE if step.reason in _REFUSED else Metric.FAILED_OTHER
         bounce = self._bounce(job.held.message, recipient, reply, verdict) if step.suppress else None
-        unrefused = outcome.hop is None or not reply.is_permanent or step.last is not reply
+        # A 4xx that a rule of ours makes final is a refusal like a 5xx.
+        refused = reply.is_permanent or step.reason in _REFUSED
+        unrefused = outcome.hop is None or not refused or step.last is not reply
         self._put(job, State.FAILED, EventType.FAILED_PERMANENT, metric, detail, unrefused=unrefused, bounce=bounce)
         self.tally.failed += 1
         self.tally.failures[verdict.cause] = self.tally.failures.get(verdict.cause, 0) + 1

@@ -70,4 +70,5 @@ def is_refused(event: Event) -> bool:
     """A host has said no for good."""
     status = event.detail.get("delivery-status") or {}
     code = status.get("code")
-    return isinstance(code, int) and 500 <= code < 600 and bool(status.get("mx-host"))
+    for_good = isinstance(code, int) and (500 <= code < 600 or event.detail.get("reason") == "bounce")
+    return for_good and bool(status.get("mx-host"))

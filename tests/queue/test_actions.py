@@ -148,13 +148,26 @@ async def test_suspend_tenant_stops_that_domain_alone_and_ends(house, world):
     assert world.recipients().count("bob@b.example") == 2
 
 
+class Told:
+    """What webhooks are asked of: each event, and whether no host refused it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[EventType, bool]] = []
+
+    def rows(self, kind, domain_id, events, at, *, suppressed=False):
+        self.asked.append((kind, suppressed))
+        return []
+
+
 async def test_hard_makes_a_soft_reply_a_bounce_and_slows_nothing(house, world):
+    told = house.operator._settler._posts = Told()
     world.answers["b.example"] = says("no such person")
     number = await house.send("bob@b.example")
     await house.rest()
     [*_, last] = await house.events(number)
     assert (last.type, last.detail["reason"]) == (EventType.FAILED_PERMANENT, "bounce")
     assert last.detail["delivery-status"]["code"] == 451
+    assert told.asked == [(EventType.FAILED_PERMANENT, False)]  # to webhooks too it is a refusal
     assert pace_of(house) == (8, 8)
 
 

@@ -278,6 +278,23 @@ def test_giving_up_without_a_refusal_is_a_drop_and_no_bounce():
     assert applies(Kind.DROP, samples.TOO_OLD)
 
 
+@pytest.mark.parametrize(
+    ("reason", "code", "host", "bounces"),
+    [
+        ("bounce", 550, "mx.x", True),
+        ("bounce", 450, "mx.x", True),  # by a rule
+        ("espblock", 550, "mx.x", True),
+        ("espblock", 450, "mx.x", False),  # put off too often
+        ("bounce", 556, "", False),  # its MX is null
+    ],
+)
+def test_what_a_host_refuses_for_good_is_bounced_and_dropped(reason, code, host, bounces):
+    status = {"code": code, "message": "no", "mx-host": host}
+    event = replace(samples.BOUNCED, detail={"reason": reason, "delivery-status": status})
+    assert applies(Kind.DROP, event)
+    assert applies(Kind.BOUNCE, event) is bounces
+
+
 WAITS = (600.0, 900.0)
 
 
