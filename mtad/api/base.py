@@ -29,6 +29,10 @@ class NotThere(Impossible):
     """There is no such message, site, domain or login."""
 
 
+class Full(Impossible):
+    """There are as many as there may be."""
+
+
 class SourceNow(Protocol):
     @property
     def source(self) -> str: ...

@@ -25,13 +25,17 @@ class Clicks(StrEnum):
 class Options:
     """None: not said, so the domain's setting holds.
 
-    tags: first spelling kept, no two alike in any case, at most 3. deliver_at: epoch seconds. variables: custom data
+    tags: first spelling kept, no two alike in any case, at most 3. campaigns: ids. campaign_keys, campaign_names: their
+    numbers in the store and their names, once queue.submit has left those that the domain has; events are counted by
+    the number, as the id may change. deliver_at: epoch seconds. variables: custom data
     (`v:`, X-Mailgun-Variables), merged. recipient_variables: by Address.key; None: no batch, {} is a batch too.
     shared_variables: for every recipient of a batch who has no value of his own under that name.
     """
 
     tags: tuple[str, ...] = ()
     campaigns: tuple[str, ...] = ()
+    campaign_keys: tuple[int, ...] = ()
+    campaign_names: tuple[str, ...] = ()
     dkim: bool | None = None
     test_mode: bool = False
     deliver_at: float | None = None
@@ -93,6 +97,7 @@ def options_from_json(text: bytes) -> Options:
     known = {one.name for one in fields(Options)}
     options = Options(**{name: value for name, value in said.items() if name in known})
     options.tags, options.campaigns = tuple(options.tags), tuple(options.campaigns)
+    options.campaign_keys, options.campaign_names = tuple(options.campaign_keys), tuple(options.campaign_names)
     if options.track_clicks is not None:
         options.track_clicks = Clicks(options.track_clicks)
     return options

@@ -1,7 +1,7 @@
 """Counters: reading what `record` counted, by hour, day or month; the tags; and forgetting what is old.
 
 Room: storage. May import: mail. Hours are whole hours since 1970 (UTC). label: "" all of a domain, "t:" and a tag in
-lower case, "c:" and a campaign.
+lower case, "c:" and the number of a campaign.
 """
 
 import calendar
@@ -199,9 +199,13 @@ def delete_tag(connection: sqlite3.Connection, domain_id: int, name: str, limit:
     """Remove the tag and up to about `limit` of what was counted under it; how many rows went. 0: nothing is left."""
     label = f"t:{name.lower()}"
     went = connection.execute("DELETE FROM tags WHERE domain_id = ? AND tag = ?", (domain_id, name.lower())).rowcount
-    went += connection.execute(_FORGET_COUNTERS, (domain_id, label, limit)).rowcount
-    went += connection.execute(_FORGET_AGGREGATES, (domain_id, label, limit)).rowcount
-    return went
+    return went + forget_label(connection, domain_id, label, limit)
+
+
+def forget_label(connection: sqlite3.Connection, domain_id: int, label: str, limit: int = BATCH) -> int:
+    """Remove up to `limit` rows each of what was counted under a label; how many went."""
+    went = connection.execute(_FORGET_COUNTERS, (domain_id, label, limit)).rowcount
+    return went + connection.execute(_FORGET_AGGREGATES, (domain_id, label, limit)).rowcount
 
 
 _TAG = "shown, description, first_at, last_at"

@@ -40,12 +40,23 @@ _WRITER_PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 20000",
     "PRAGMA journal_size_limit = 134217728",
 )
+_SCHOLARS = (
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA temp_store = FILE",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA query_only = ON",
+)
+_STEPS = 100_000  # of SQLite's machine, about a millisecond, between two looks at the time
 _CHUNKS = (256, 64, 16, 4, 1)
 PROBE_S = 2.0  # how often an unhealthy store is tried again
 
 
 class StoreError(Exception):
     """The store cannot be opened or used. The text says why and what to do."""
+
+
+class TooLong(Exception):
+    """A question took longer than whoever asked would wait."""
 
 
 class Lane(Generic[Item]):
@@ -342,6 +353,8 @@ class Database:
 
     def __init__(self, path: Path, writer: Writer, readers: Sequence[aiosqlite.Connection]) -> None:
         self.path, self.writer, self._readers, self._turn = path, writer, readers, 0
+        self._scholar: aiosqlite.Connection | None = None
+        self._study = asyncio.Lock()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run work(connection) on a reading connection's own thread: it sees the last commit."""
@@ -349,12 +362,44 @@ class Database:
         reader = self._readers[self._turn]
         return await _on_thread(reader, work)
 
+    async def study(self, work: Callable[[sqlite3.Connection], T], over: Callable[[], bool]) -> T:
+        """The same for a question that may take seconds: one after another, on a connection of their own, where nobody
+        else waits for the answer, and what is sorted goes to temporary files when it is much.
+
+        over: asked now and then, on that connection's thread too; True ends the question. Raises TooLong.
+        """
+        async with self._study:
+            if over():
+                raise TooLong
+            if self._scholar is None:
+                self._scholar = await _connect(self.path)
+                await _on_thread(self._scholar, _run_all, _SCHOLARS)
+            return await _on_thread(self._scholar, _within, work, over)
+
+    async def close_study(self) -> None:
+        """Nobody may ask any more."""
+        if self._scholar is not None:
+            await self._scholar.close()
+
+
+def _within(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], over: Callable[[], bool]) -> T:
+    connection.set_progress_handler(over, _STEPS)
+    try:
+        return work(connection)
+    except sqlite3.OperationalError:
+        if over():
+            raise TooLong from None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+
 
 @asynccontextmanager
 async def open_database(folder: Path, clock: Clock, *, cache_octets: int, readers: int = 2) -> AsyncIterator[Database]:
     """Open `folder`/mtad.sqlite, making or migrating it. Raises StoreError with one clear sentence."""
     path = folder / "mtad.sqlite"
     opened: list[aiosqlite.Connection] = []
+    database: Database | None = None
     try:
         try:
             await asyncio.to_thread(_try_to_open, folder, path)
@@ -367,8 +412,11 @@ async def open_database(folder: Path, clock: Clock, *, cache_octets: int, reader
                 await _on_thread(reader, _run_all, (*_PRAGMAS, "PRAGMA query_only = ON"))
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open the store {path}: {error}") from error
-        yield Database(path, Writer(opened[0], clock), opened[1:])
+        database = Database(path, Writer(opened[0], clock), opened[1:])
+        yield database
     finally:
+        if database is not None:
+            await database.close_study()
         for connection in reversed(opened):
             await connection.close()
 

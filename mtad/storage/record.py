@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mtad.storage import campaign_events
+from mtad.storage.campaign_events import Campaigned
 from mtad.storage.database import insert_rows
 
 # (id, type, domain_id, message_id, recipient_id, detail)
@@ -32,7 +34,9 @@ FileRow = tuple[int, int, str, str, bytes]
 
 @dataclass(slots=True)
 class Records:
-    """What goes into the journal together. bounces: an address on the domain's allowlist is left out."""
+    """What goes into the journal together. bounces: an address on the domain's allowlist is left out. campaigned: those
+    of the events whose message is of a campaign.
+    """
 
     events: list[EventRow] = field(default_factory=list)
     counts: list[Count] = field(default_factory=list)
@@ -44,6 +48,7 @@ class Records:
     stored: list[StoredRow] = field(default_factory=list)
     tags: list[tuple[int, str, float]] = field(default_factory=list)  # (domain_id, as spelt, seen at)
     aggregates: list[Aggregate] = field(default_factory=list)
+    campaigned: list[Campaigned] = field(default_factory=list)
 
     def add(self, other: "Records") -> None:
         self.events += other.events
@@ -56,6 +61,7 @@ class Records:
         self.stored += other.stored
         self.tags += other.tags
         self.aggregates += other.aggregates
+        self.campaigned += other.campaigned
 
 
 def gather(some: Iterable[Records]) -> Records:
@@ -92,6 +98,8 @@ def record(connection: sqlite3.Connection, records: Records) -> None:
         insert_rows(connection, _FILES, 5, records.files)
     if records.stored:
         insert_rows(connection, _STORED, 7, records.stored)
+    if records.campaigned:
+        campaign_events.enter(connection, records.campaigned)
 
 
 def _count(connection: sqlite3.Connection, counts: list[Count]) -> None:

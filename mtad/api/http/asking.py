@@ -6,9 +6,9 @@ Room: api. The texts of operations are for operators as well; the commands they 
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from mtad.api.base import Impossible, NotThere
+from mtad.api.base import Full, Impossible, NotThere
 from mtad.api.dkim_operations import Taken
-from mtad.api.http.answers import BadRequest, NotFound
+from mtad.api.http.answers import BadRequest, NotCarriedOut, NotFound
 
 T = TypeVar("T")
 
@@ -21,6 +21,8 @@ async def carried_out(work: Awaitable[T], not_there: str = "", taken: str = "") 
         raise NotFound(not_there or plainly(error)) from None
     except Taken as error:
         raise BadRequest(taken or plainly(error)) from None
+    except Full as error:
+        raise NotCarriedOut(plainly(error)) from None
     except Impossible as error:
         raise BadRequest(plainly(error)) from None
 
