@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
+from mtad.api.connections import Connections
 from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.mail.event import EventType
@@ -113,7 +114,7 @@ async def open_house(
         app = tracking.app() if whole_app else web.Application()
         if not whole_app:
             tracking.add_to(app)
-        runner = Runner(app, lambda: "request-1", max_line_size=16_384)
+        runner = Runner(app, lambda: "request-1", Connections(1000, 1000), max_line_size=16_384)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -9,6 +9,7 @@ from aiohttp.web import TCPSite
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtad.api.connections import Connections
 from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.mail.event import EventType
@@ -352,7 +353,7 @@ async def garbage_server():
     tracking = web.TrackingPages(
         tokens=TOKENS, recorder=Never(), clock=SystemClock(), settings=TrackingSettings(), unwell=lambda: None
     )
-    runner = Runner(tracking.app(), lambda: "request-1")
+    runner = Runner(tracking.app(), lambda: "request-1", Connections(1000, 1000))
     await runner.setup()
     await TCPSite(runner, "127.0.0.1", 0).start()
     try:

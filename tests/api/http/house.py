@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+from mtad.api.connections import Connections
 from mtad.api.http.app import HttpApi
 from mtad.api.http.call import Chapter
 from mtad.api.http.idempotency import Idempotency
@@ -217,7 +218,7 @@ async def serve(house: House, chapters: Sequence[Chapter], **more) -> AsyncItera
     )
     app = web.Application()
     api.add_to(app)
-    runner = Runner(app, lambda: f"request-{next(house.numbers)}")
+    runner = Runner(app, lambda: f"request-{next(house.numbers)}", Connections(1000, 1000))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
