@@ -32,7 +32,7 @@ class HttpsFetch:
     ) -> None:
         self._names = _Names(resolver, allow_private)
         self._timeout_s = timeout_s
-        self._context = context or ssl.create_default_context()
+        self._context: ssl.SSLContext | bool = context or True  # the one aiohttp has anyway
 
     async def __call__(self, url: str) -> tuple[int, str, bytes]:
         """Status, Content-Type, body of at most 64 KiB. Raises FetchFailed."""

@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from mtad.message.headers import CRLF, HeaderBlock, scan
 
@@ -30,9 +31,6 @@ _CHINESE_KOREAN = ("gb2312", "gbk", "gb18030", "big5", "big5hkscs", "hz", "euc-k
 _ISO_8859 = tuple(f"iso-8859-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16))
 _WINDOWS = tuple(f"windows-{number}" for number in range(1250, 1259))
 _OTHERS = ("utf-8", "koi8-r", "koi8-u", "tis-620", "cp874", "mac-roman", "cp437", "cp850", "cp852", "cp866")
-_CHARSETS = frozenset(  # by the names of their codecs: others are not of text, or not linear
-    codecs.lookup(name).name for name in (*_JAPANESE, *_CHINESE_KOREAN, *_ISO_8859, *_WINDOWS, *_OTHERS)
-)
 _TAGS = re.compile(r"(?i)(<(?:style|script|head)\b|</(?:style|script|head)\b)")
 _BREAK = re.compile(r"(?i)<(?:br|/?p|/?div|/?tr|/?li|/?h[1-6]|/?table)\b[^<>]{0,2000}>")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -85,6 +83,13 @@ def unify_lines(octets: bytes) -> bytes:
     return octets.replace(b"\n", CRLF)
 
 
+@cache
+def _codecs() -> frozenset[str]:
+    """Names of the codecs of text that are linear. Looked up when the first report asks: fifty modules."""
+    names = (*_JAPANESE, *_CHINESE_KOREAN, *_ISO_8859, *_WINDOWS, *_OTHERS)
+    return frozenset(codecs.lookup(name).name for name in names)
+
+
 def to_text(octets: bytes, charset: str = "") -> str:
     """In the named charset; else UTF-8 if it is that, else Latin-1. What does not fit becomes U+FFFD."""
     if octets.isascii() and not charset.startswith(("iso-2022", "hz")):
@@ -93,7 +98,7 @@ def to_text(octets: bytes, charset: str = "") -> str:
         codec = codecs.lookup(charset).name if charset else ""
     except (LookupError, ValueError):
         codec = ""
-    if codec in _CHARSETS:
+    if codec in _codecs():
         return octets.decode(codec, "replace")
     try:
         return octets.decode()

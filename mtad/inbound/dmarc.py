@@ -77,8 +77,12 @@ def _suffixes() -> PublicSuffixList:
 
 
 def load() -> None:
-    """Read the public suffix list now, and not while the first message waits."""
+    """Read the public suffix list. For a thread, when the first message comes from the world."""
     _suffixes()
+
+
+def is_loaded() -> bool:
+    return _suffixes.cache_info().currsize > 0
 
 
 def organisational(domain: str) -> str:
@@ -210,6 +214,21 @@ def _find(domain: str, answers: Mapping[str, Answer[str]]) -> tuple[Record, Poli
         if record is not None:
             return record, record.policy if name == domain else record.subdomain_policy
     return Dmarc(DmarcResult.NONE, domain)
+
+
+def is_strict(domains: Sequence[str], answers: Mapping[str, Answer[str]], signer: str) -> bool:
+    """Mail from these authors that only `signer` (a domain, "" none) vouches for may be refused or taken for spam.
+    answers: of `names_wanted`. Also where DNS does not tell: who forwards in another's name must be sure.
+    """
+    return any(_asks_for_proof(domain, answers, signer) for domain in domains[:MAX_DOMAINS])
+
+
+def _asks_for_proof(domain: str, answers: Mapping[str, Answer[str]], signer: str) -> bool:
+    found = _find(domain, answers)
+    if isinstance(found, Dmarc):
+        return found.result is DmarcResult.TEMPERROR
+    record, published = found
+    return published is not Policy.NONE and not aligned(domain, signer, record.strict_dkim)
 
 
 def aligned(author: str, authenticated: str, strict: bool) -> bool:

@@ -106,7 +106,6 @@ class Checker:
     ) -> None:
         self._settings, self._resolver, self._clock = settings, resolver, clock
         self._spamd, self._chance = spamd, chance
-        dmarc.load()
         # Apart, so that names whose servers are slow cannot keep the arithmetic waiting.
         self._askers = ThreadPoolExecutor(settings.threads, thread_name_prefix="spf")
         self._sums = ThreadPoolExecutor(_SUMS, thread_name_prefix="dkim")
@@ -171,6 +170,7 @@ class Checker:
     ) -> tuple[Spf, tuple[Dkim, ...], Dmarc, Arc]:
         until = self._until()
         domains = dmarc.author_domains(block)
+        await self._load_suffixes()
         async with asyncio.TaskGroup() as all_three:
             spf = all_three.create_task(self._spf(sender_of(reverse_path, session.helo), session, until))
             signed = all_three.create_task(self._signatures(block, until))
@@ -189,6 +189,20 @@ class Checker:
 
     def _until(self) -> float:
         return asyncio.get_running_loop().time() + self._settings.time_limit_s
+
+    async def _load_suffixes(self) -> None:
+        if not dmarc.is_loaded():
+            await asyncio.get_running_loop().run_in_executor(self._sums, dmarc.load)
+
+    async def would_fail(self, domains: list[str] | None, signer: str) -> bool:
+        """Mail from these authors (of dmarc.author_domains) may fail DMARC when `signer` alone vouches for it."""
+        if domains is None:
+            return True
+        if all(domain == signer for domain in domains):
+            return False
+        await self._load_suffixes()
+        answers = await self._texts(dmarc.names_wanted(domains), self._until())
+        return len(domains) > dmarc.MAX_DOMAINS or dmarc.is_strict(domains, answers, signer)
 
     async def _spf(self, sender: Sender, session: Session, until: float) -> Spf:
         if not sender.domain or not session.peer_ip:

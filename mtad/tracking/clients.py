@@ -8,8 +8,6 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import ua_parser
-
 from mtad.config import IPNetwork
 from mtad.feedback.rules import Section, read_file
 from mtad.storage.tracked import UNKNOWN, Client
@@ -131,6 +129,8 @@ class Clients:
         return self._marked(Client(), agent)
 
     def parsed(self, agent: str) -> Client:
+        import ua_parser  # with a megabyte of expressions, when the first client is strange
+
         found = ua_parser.parse(agent[:PARSED]) if "/" in agent else None
         if found is None:
             return self.unparsed(agent)

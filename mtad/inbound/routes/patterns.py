@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import re2  # type: ignore[import-untyped, unused-ignore]
-import regex  # type: ignore[import-untyped, unused-ignore]
-
 from mtad.inbound.routes.dialects import Dialect, NotLinear, Parsed, Spelling, fold, needles, parse_pattern
 from mtad.inbound.routes.lexing import BadRoute
 
@@ -111,6 +108,8 @@ class Pattern:
 
     @cached_property
     def _slow(self) -> Any:
+        import regex  # type: ignore[import-untyped, unused-ignore]  # a megabyte, for few patterns
+
         spelled = Spelling(parse_pattern(self.text), Dialect.BACKTRACKING, self.ignore_case)
         try:
             return regex.compile(spelled.text, regex.VERSION0, cache_pattern=False)  # type: ignore[no-untyped-call, unused-ignore]
@@ -118,6 +117,8 @@ class Pattern:
             raise BadRoute(f"the pattern {self.text[:60]!r} cannot be used: {error}") from None
 
     def _linear(self, parsed: Parsed, dialect: Dialect) -> Any:
+        import re2  # type: ignore[import-untyped, unused-ignore]  # a megabyte, and not all have routes
+
         options = re2.Options()
         options.log_errors = False
         options.max_mem = _MEMORY
