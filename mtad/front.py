@@ -16,6 +16,7 @@ from mtad.api.http.domains import Domains
 from mtad.api.http.events import Events
 from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys
+from mtad.api.http.logs import Logs
 from mtad.api.http.messages import Limits, Messages
 from mtad.api.http.routes import Routes
 from mtad.api.http.settings import Settings
@@ -79,6 +80,7 @@ def chapters(
         Stats(database, lambda: config.store.counters_keep_s),
         Tags(database),
         Analytics(database),
+        Logs(database, clock, lambda: config.store.events_keep_s),
         Suppressions(SuppressionDesk(database, clock, suppressed)),
         TemplateChapter(database, ids, clock, templates),
         Routes(operations),

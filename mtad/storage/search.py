@@ -18,6 +18,7 @@ from mtad.storage.lookups import Named
 PUBLIC = tuple(kind for kind in EventType if kind not in INTERNAL)
 MOST = 10_000  # recipients or messages worth being looked up one by one: of more, every so many-th event is one of them
 SLICE = 10_000  # events that one step passes over
+COUNTED = 100_000  # events of a domain that are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,46 @@ class Search:
         return [found[number] for number in ids if number in found and found[number].type in kinds]
 
 
+class SearchAll:
+    """The same for all domains together: all events of a time are looked at. wanted: its domain and needs play no part.
+
+    finished: there is nothing more.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._position = wanted.below if wanted.descending else wanted.above
+        self.finished = wanted.above + 1 >= wanted.below or not wanted.types
+
+    def step(self, connection: sqlite3.Connection, most: int) -> list[Event]:
+        wanted, kinds = self._wanted, {int(kind) for kind in self._wanted.types}
+        descending = wanted.descending
+        above, below = (wanted.above, self._position) if descending else (self._position, wanted.below)
+        rows = connection.execute(
+            f"SELECT id, type FROM events WHERE id > ? AND id < ? ORDER BY id {'DESC' if descending else ''} LIMIT ?",
+            (above, below, most),
+        ).fetchall()
+        self.finished = len(rows) < most
+        if rows:
+            self._position = rows[-1][0]
+        ids = [number for number, kind in rows if kind in kinds]
+        found = journal.by_ids(connection, ids)
+        return [found[number] for number in ids if number in found]
+
+
+def counted(connection: sqlite3.Connection, wanted: Wanted, skip: int, most: int) -> tuple[list[Event], int]:
+    """Up to `most` events behind the first `skip`, and how many there are: at most COUNTED. The needs play no part."""
+    ids = _Scan(wanted).page(connection, skip, most) if skip < COUNTED else []
+    kinds = ",".join(str(int(kind)) for kind in wanted.types)
+    [total] = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM events"
+        f" WHERE domain_id = ? AND type IN ({kinds}) AND id > ? AND id < ? LIMIT {COUNTED})",
+        (wanted.domain_id, wanted.above, wanted.below),
+    ).fetchone()
+    found = journal.by_ids(connection, ids)
+    return [found[number] for number in ids if number in found], int(total)
+
+
 class _Part(Protocol):
     def take(self, connection: sqlite3.Connection, most: int) -> tuple[list[int], bool]:
         """Up to `most` ids in order, and whether there is more to come."""
@@ -107,6 +148,9 @@ class _Scan:
         if end:
             self._position = end[0]
         return ids, bool(end)
+
+    def page(self, connection: sqlite3.Connection, skip: int, most: int) -> list[int]:
+        return self._ids(connection, self._bounds(), most, skip)
 
     def _bounds(self) -> tuple[int, int]:
         wanted = self._wanted

@@ -5,6 +5,7 @@ Room: api. May import: mail, storage.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mtad.api.http import totals
@@ -57,9 +58,7 @@ class Analytics:
         self._database = database
 
     def rows(self) -> Sequence[Row]:
-        def row(
-            method: str, path: str, handler: Callable[..., Any], about: str, *names: str, stub: bool = False
-        ) -> Row:
+        def row(method: str, path: str, handler: Callable[..., Any], about: str, *names: str) -> Row:
             params = [Param(name) for name in names]
             return Row(
                 method=method,
@@ -69,13 +68,11 @@ class Analytics:
                 chapter=_CHAPTER,
                 params=params,
                 versions=(1,),
-                stub=stub,
             )
 
         asked = ("start", "end", "resolution", "duration", "dimensions", "metrics", "filter", "pagination")
         return (
             row("POST", "/analytics/metrics", self.metrics, "Numbers by time, or all together", *asked),
-            row("POST", "/analytics/logs", self.logs, "Events; see the events of a domain", "start", "end", stub=True),
             row("POST", "/analytics/tags", self.tags, "The tags of all domains", "tag", "pagination"),
             row("PUT", "/analytics/tags", self.change, "Describe a tag", "tag", "description"),
             row("DELETE", "/analytics/tags", self.delete, "Forget a tag and its numbers", "tag"),
@@ -83,7 +80,7 @@ class Analytics:
         )
 
     async def metrics(self, call: Call) -> Answer:
-        asked, body = _time(call), _body(call)
+        asked, body = _time(call), body_of(call)
         names = [name for name in _texts(body.get("metrics")) if name in _METRICS] or list(_DEFAULT)
         dimensions = _texts(body.get("dimensions"))
         rows = await self._database.read(accounts.domains)
@@ -106,20 +103,8 @@ class Analytics:
             }
         )
 
-    async def logs(self, call: Call) -> Answer:
-        asked = _time(call)
-        return answer(
-            {
-                "start": numeric(asked.since),
-                "end": numeric(asked.until),
-                "items": [],
-                "pagination": {"previous": "", "next": "", "first": "", "last": ""},
-                "aggregates": {},
-            }
-        )
-
     async def tags(self, call: Call) -> Answer:
-        body = _body(call)
+        body = body_of(call)
         limit, skip = _page(body.get("pagination"))
         part = str(body.get("tag") or "").strip()
         found, total = await self._database.read(lambda connection: counters.all_tags(connection, limit, skip, part))
@@ -156,19 +141,18 @@ class Analytics:
         return answer({"limit": LIMIT, "count": count, "limit_reached": count >= LIMIT})
 
 
-def _body(call: Call) -> Mapping[str, Any]:
+def body_of(call: Call) -> Mapping[str, Any]:
     return call.body if isinstance(call.body, dict) else {name: text for name, text in call.params}
 
 
 def _time(call: Call) -> Time:
-    body = _body(call)
+    body = body_of(call)
+    resolution, duration = str(body.get("resolution") or ""), str(body.get("duration") or "")
+    return time_of(date_in(body, "start"), date_in(body, "end"), resolution, duration, call.now)
 
-    def date(name: str) -> float | None:
-        return Params([(name, str(body[name]))]).date(name, days=True) if body.get(name) else None
 
-    return time_of(
-        date("start"), date("end"), str(body.get("resolution") or ""), str(body.get("duration") or ""), call.now
-    )
+def date_in(body: Mapping[str, Any], name: str) -> float | None:
+    return Params([(name, str(body[name]))]).date(name, days=True) if body.get(name) else None
 
 
 def _texts(value: Any) -> list[str]:
@@ -184,20 +168,37 @@ def _page(value: Any) -> tuple[int, int]:
     return min(limit, MAX_LIMIT), min(skip, LIMIT)
 
 
-def _domains(value: Any) -> set[str] | None:
-    """Those that the filter allows; None: all. Of other attributes nothing is known, so nothing is found."""
-    wanted: set[str] | None = None
-    conditions = value.get("AND") if isinstance(value, dict) else None
-    for one in conditions if isinstance(conditions, list) else []:
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of a filter: all of them must be met. values: texts, one of which is to be met, or none of which."""
+
+    attribute: str
+    comparator: str
+    values: tuple[str, ...]
+
+
+def conditions_of(value: Any) -> list[Condition]:
+    """Of {"AND": [{"attribute": …, "comparator": "=", "values": ["x", {"value": "x"}]}]}. Raises BadRequest."""
+    given = value.get("AND") if isinstance(value, dict) else None
+    found = []
+    for one in given if isinstance(given, list) else []:
         if not isinstance(one, dict):
             raise BadRequest("filter: AND is a list of objects")
         values = one.get("values")
-        names = {
-            str(each.get("value") if isinstance(each, dict) else each).lower()
+        texts = [
+            str(each.get("value") if isinstance(each, dict) else each)
             for each in (values if isinstance(values, list) else [])
-        }
-        known = one.get("attribute") == "domain" and one.get("comparator") == "="
-        allowed = names if known else set()
+        ]
+        found.append(Condition(str(one.get("attribute")), str(one.get("comparator")), tuple(texts)))
+    return found
+
+
+def _domains(value: Any) -> set[str] | None:
+    """Those that the filter allows; None: all. Of other attributes nothing is known, so nothing is found."""
+    wanted: set[str] | None = None
+    for one in conditions_of(value):
+        known = one.attribute == "domain" and one.comparator == "="
+        allowed = {text.lower() for text in one.values} if known else set()
         wanted = allowed if wanted is None else wanted & allowed
     return wanted
 

@@ -7,6 +7,7 @@ went on from an event has seen all that came before it.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -16,10 +17,11 @@ from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.event_fields import Filters
 from mtad.api.http.traversal import Traversal, Way
 from mtad.clock import Clock
+from mtad.mail.event import Event
 from mtad.mail.ids import floor_at
 from mtad.storage import journal
 from mtad.storage.database import Database
-from mtad.storage.search import Search, Wanted
+from mtad.storage.search import Search, SearchAll, Wanted
 from mtad.webhooks.event_json import event_json
 
 PATIENCE_S = 20.0  # how long an unindexed filter may be looked for
@@ -76,7 +78,8 @@ class Events:
         most = traversal.MOST_OLD if call.old else traversal.MOST
         token = call.variables.get("token") or call.params.text("page", "").strip()
         asked = traversal.decode(token, most) if token else traversal.read(call.params, call.now, most)
-        items, ends = await self._read(asked, call)
+        view = View(self._database, self._clock, self._keep_s(), call.base_url)
+        items, ends = await view.look(asked, call.domain.id, call.now)
         before, after = ends
         paging = {
             "next": _link(call, after),
@@ -86,34 +89,54 @@ class Events:
         }
         return answer({"items": items, "paging": paging}, pretty=asked.pretty)
 
-    async def _read(self, asked: Traversal, call: Call) -> tuple[list[dict[str, Any]], tuple[Traversal, Traversal]]:
-        """The items of the page, and the pages before and after it."""
-        horizon, filters = self._database.writer.horizon, Filters(asked.filters)
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """keep_s: how long events are told of."""
+
+    database: Database
+    clock: Clock
+    keep_s: float
+    base_url: str
+    wants: Callable[[Event], bool] = lambda event: True
+
+    async def look(
+        self, asked: Traversal, domain_id: int | None, now: float
+    ) -> tuple[list[dict[str, Any]], tuple[Traversal, Traversal]]:
+        """The items of the page, and the pages before and after it. domain_id None: of all domains."""
+        horizon, filters = self.database.writer.horizon, Filters(asked.filters)
         above, below = asked.bounds
-        above = max(above, floor_at(call.now - self._keep_s()) - 1)
-        wanted = Wanted(call.domain.id, above, min(below, horizon + 1), asked.down, filters.types, filters.needs)
-        search, found = Search(wanted), list[tuple[int, dict[str, Any]]]()
-        until = self._clock.steady() + PATIENCE_S
-        size = min(asked.limit, STEP)
-
-        def step(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
-            made = [(event.id, event_json(event, call.base_url)) for event in search.step(connection, size)]
-            return [one for one in made if filters.matches(one[1])]
-
-        while len(found) < asked.limit and not search.finished:
-            found += await self._database.read(step)
-            size = min(2 * size, STEP)  # what the store narrows by leaves little to be passed over
-            if self._clock.steady() > until and not search.finished:
-                if not found:
-                    raise TooSlow("No event was found in time; narrow it down by begin and end, recipient or event")
-                break  # a short page is not the last one
-        del found[asked.limit :]
+        above = max(above, floor_at(now - self.keep_s) - 1)
+        wanted = Wanted(domain_id or 0, above, min(below, horizon + 1), asked.down, filters.types, filters.needs)
+        search = SearchAll(wanted) if domain_id is None else Search(wanted)
+        found = await self._found(search, filters, asked.limit)
         newest = 0
         if search.finished and len(found) < asked.limit and not asked.descending:
-            newest = await self._database.read(lambda connection: journal.newest(connection, min(horizon, below - 1)))
+            newest = await self.database.read(lambda connection: journal.newest(connection, min(horizon, below - 1)))
         if asked.against:
             found.reverse()
         return [made for _, made in found], _ends(asked, [number for number, _ in found], newest)
+
+    async def _found(
+        self, search: Search | SearchAll, filters: Filters, limit: int
+    ) -> list[tuple[int, dict[str, Any]]]:
+        found = list[tuple[int, dict[str, Any]]]()
+        until = self.clock.steady() + PATIENCE_S
+        size = min(limit, STEP)
+
+        def step(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
+            events = [event for event in search.step(connection, size) if self.wants(event)]
+            made = [(event.id, event_json(event, self.base_url)) for event in events]
+            return [one for one in made if filters.matches(one[1])]
+
+        while len(found) < limit and not search.finished:
+            found += await self.database.read(step)
+            size = min(2 * size, STEP)  # what the store narrows by leaves little to be passed over
+            if self.clock.steady() > until and not search.finished:
+                if not found:
+                    raise TooSlow("No event was found in time; narrow it down by begin and end, recipient or event")
+                break  # a short page is not the last one
+        return found[:limit]
 
 
 def _ends(asked: Traversal, ids: Sequence[int], newest: int) -> tuple[Traversal, Traversal]:

@@ -140,6 +140,12 @@ def time_of(start: float | None, end: float | None, resolution: str, duration: s
         step = Resolution(resolution.strip().lower() or "day")
     except ValueError:
         raise BadRequest("resolution parameter is none of hour, day and month") from None
+    since, until = span(start, end, duration, now)
+    return Time(step_of(since, step), step_of(until, step), step)
+
+
+def span(start: float | None, end: float | None, duration: str, now: float) -> tuple[float, float]:
+    """From when to when. Raises BadRequest."""
     until = min(max(now if end is None else end, 0.0), _LATEST)
     since = until - DEFAULT_S if start is None else start
     if duration.strip():
@@ -149,7 +155,7 @@ def time_of(start: float | None, end: float | None, resolution: str, duration: s
         since = _before(until, int(found[1]), found[2])
     if since > until:
         raise BadRequest("start is later than end")
-    return Time(step_of(max(since, 0.0), step), step_of(until, step), step)
+    return max(since, 0.0), until
 
 
 def _before(until: float, count: int, unit: str) -> float:

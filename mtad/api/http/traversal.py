@@ -96,13 +96,22 @@ def read(params: Params, now: float, most: int) -> Traversal:
     else:
         descending = not ascending
     low, high = (end, start) if descending else (start, end)
+    above, below = between(low, high)
     return Traversal(
-        above=_floor(low) - 1 if low is not None else -1,
-        below=_floor(high + 0.001) if high is not None else END_OF_TIME,
+        above=above,
+        below=below,
         descending=descending,
         limit=params.limit(DEFAULT_LIMIT, most),
         pretty=params.flag("pretty", True),
         filters=tuple(Filters((name, text) for name, text in params if name in FIELDS).pairs),
+    )
+
+
+def between(start: float | None, end: float | None) -> tuple[int, int]:
+    """Ids that lie just outside of this time, both ends of which belong to it; None: no end."""
+    return (
+        _floor(start) - 1 if start is not None else -1,
+        _floor(end + 0.001) if end is not None else END_OF_TIME,
     )
 
 
