@@ -205,7 +205,7 @@ class House:
         self.web = inward.web_transport(self.hooks, clock)
         self.transport: Transport = Ways(way_out, self.web)
         self.warm_ups = WarmUps(database, shaping, clock)
-        waits_s = config.webhooks.retry_waits_s
+        waits_s = config.webhooks.waits_s
         self.settler = Settler(
             lane=settle,
             ids=self.ids,
@@ -250,7 +250,7 @@ class House:
 
     def _web_give_up_s(self) -> float:
         """Behind the last try of a post."""
-        return sum(self.config.webhooks.retry_waits_s) + 60.0
+        return sum(self.config.webhooks.waits_s) + 60.0
 
     def _build_submit(self) -> None:
         config = self.config
@@ -391,6 +391,7 @@ class House:
             if self.receive.takes(to):
                 report = make(content, to, about, self.hostname, self.clock.now())
                 self.receive(Submission(None, [to], report, "", self.clock.now(), peer="127.0.0.1"))
+            scale=config.scale,
         except (BadAddress, Refused) as error:
             log.warning("report-not-made", rcpt=recipient, cause=error)
 

@@ -272,12 +272,17 @@ class WebhookConfig(Section):
     connections_per_webhook: Count = 4
     keep_s: Seconds = 7 * 86_400.0  # what was posted, and every attempt
 
+    scale: Annotated[float, between(0.000_01, 1000)] = 1.0  # all of retry_waits_s times this
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     server: ServerConfig = ServerConfig()
     smtp: SmtpConfig = SmtpConfig()
     http: HttpConfig = HttpConfig()
+    @property
+    def waits_s(self) -> tuple[float, ...]:
+        return tuple(wait_s * self.scale for wait_s in self.retry_waits_s)
+
     api: ApiConfig = ApiConfig()
     dns: DnsConfig = DnsConfig()
     store: StoreConfig = StoreConfig()

@@ -67,7 +67,7 @@ def applies(kind: Kind, event: Event) -> bool:
 
 
 def is_refused(event: Event) -> bool:
-    """A host has said no for good."""
+    """A host has said no for good: with a 5xx, or with a 4xx that a rule of ours takes for that."""
     status = event.detail.get("delivery-status") or {}
     code = status.get("code")
     for_good = isinstance(code, int) and (500 <= code < 600 or event.detail.get("reason") == "bounce")
