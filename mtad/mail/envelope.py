@@ -3,6 +3,7 @@
 Room: mail. Pure. Source: RFC 5321 §2.3.1 (envelope and content), RFC 3461 (DSN parameters).
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from mtad.mail.address import Address
@@ -62,7 +63,8 @@ class Transaction:
     """One SMTP mail transaction: what delivery puts on the wire.
 
     reverse_path: "" is the null path. chunks: the message as sent, CRLF line ends, not dot-stuffed; joined they
-    end with CRLF. size: their octets together (RFC 1870). timeouts are the connection's. notify, orcpt: RFC 3461
+    end with CRLF. size: their octets together (RFC 1870). read: gives them in place of chunks to those who post, None
+    when they are gone. timeouts are the connection's. notify, orcpt: RFC 3461
     parameters of each recipient as they came, "" where there was none; () when no recipient has any. personal: what is
     stored with each recipient, for those who deliver by other means than SMTP.
     """
@@ -76,6 +78,7 @@ class Transaction:
     envid: str = ""
     ret: str = ""
     require_tls: bool = False
+    read: Callable[[], Awaitable[bytes | None]] | None = None
     notify: tuple[str, ...] = ()
     orcpt: tuple[str, ...] = ()
     personal: tuple[bytes | None, ...] = ()

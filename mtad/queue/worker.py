@@ -6,6 +6,7 @@ Room: queue. May import: mail, storage, feedback, delivery.
 import asyncio
 import sqlite3
 from collections.abc import Collection
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -191,8 +192,9 @@ class Worker:
         session = self._session
         if session is None:  # the jobs were settled without one
             return True
+        posted = is_url(self._jobs[0].recipient.address)
         try:
-            chunks = await self._office.message_chunks(self._jobs[0])
+            chunks = () if posted else await self._office.message_chunks(self._jobs[0])
         except Uncomposable as error:
             self._settle([Failed(Reply(554, "6.0", str(error)), None, Phase.LOCAL)] * len(self._jobs))
             return True
@@ -203,7 +205,7 @@ class Worker:
             self._office.reverse_path(self._jobs[0]),
             tuple([job.recipient.address for job in self._jobs]),
             chunks,
-            sum(map(len, chunks)),
+            message.size if posted else sum(map(len, chunks)),
             smtputf8=bool(message.flags & Flag.SMTPUTF8),
             eight_bit=bool(message.flags & Flag.EIGHT_BIT) or _grew_wide(self._jobs[0], chunks),
             require_tls=bool(flags & Flag.REQUIRE_TLS),
@@ -211,6 +213,8 @@ class Worker:
         _ask_for_notices(transaction, message, self._jobs)
         if is_url(self._jobs[0].recipient.address):
             transaction.personal = tuple([job.recipient.personal for job in self._jobs])
+        if posted:
+            transaction.read = partial(self._read, self._jobs[0])
         outcomes: list[Outcome]
         try:
             outcomes = await session.send(transaction)
@@ -227,6 +231,11 @@ class Worker:
             self._close()
         self._settle(outcomes)
         return True
+
+    async def _read(self, job: Job) -> bytes | None:
+        """For a post: a large message comes from the store only when there is room to make one of it."""
+        chunks = await self._office.message_chunks(job)
+        return b"".join(chunks) if chunks is not None else None
 
     async def _connected(self, flags: int) -> bool:
         """Have a session that can take the jobs under way; False: there is none, the jobs are cared for."""

@@ -9,18 +9,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlencode, urlsplit
 
+from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.delivery.mx import MxHost, Route
 from mtad.mail.envelope import Transaction
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Reply
 from mtad.webhooks.ladder import TAKEN, UNWANTED
+from mtad.webhooks.memory import Memory
 from mtad.webhooks.payload import FORM, Body, media_type, part, quoted, stamp
 from mtad.webhooks.poster import Answer
 from mtad.webhooks.targets import BadTarget, Target, parse_target
 
+log = log_module.get("webhooks")
+
 _NO_POSTER = Reply(451, "3.0", "Posts are not sent at present; the daemon is starting or stopping")
+_GONE = Reply(554, "6.0", "The bytes of the message are not in the store any more")
 _NO_ANSWER = 499  # a code no server sends
 _INLINE = 65_536  # octets of a form that is made on the loop
+_GROWS = 125  # percent: about what a message becomes as a form
 _FIELD_OCTETS = 200  # what a field costs beside its value
 
 
@@ -62,6 +68,7 @@ class WebTransport:
     ) -> None:
         self._fields_of, self._signing_key, self._token, self._clock = fields_of, signing_key, token, clock
         self.poster: Posting | None = None
+        self.memory = Memory()
 
     def known(self, domain: str) -> Route | None:
         """domain: the whole URL. None: it is none that can be posted to, and route() says why."""
@@ -90,11 +97,11 @@ class WebTransport:
             return Deferred(_NO_POSTER, None, Phase.LOCAL)
         return WebSession(self, self.poster, route.domain)
 
-    async def body(self, tx: Transaction) -> Body:
+    async def body(self, tx: Transaction, content: bytes) -> Body:
         """Signed anew: receivers refuse old timestamps and tokens they have seen."""
         recipient = tx.orcpt[0].partition(";")[2] if tx.orcpt else ""
         personal = tx.personal[0] if tx.personal else None
-        fields = await self._fields_of(b"".join(tx.chunks), recipient, tx.reverse_path, personal)
+        fields = await self._fields_of(content, recipient, tx.reverse_path, personal)
         mark = stamp(self._signing_key(), int(self._clock.now()), self._token())
         signed = [("timestamp", str(mark.timestamp)), ("token", mark.token), ("signature", mark.signature)]
         return await asyncio.to_thread(form_of, fields, signed) if _is_large(fields) else form_of(fields, signed)
@@ -135,16 +142,34 @@ class WebSession:
 
     async def send(self, tx: Transaction) -> list[Outcome]:
         self.sent += 1
-        outcomes: list[Outcome] = []
-        for url in tx.recipients:
-            try:
-                target = parse_target(url)
-            except BadTarget as error:
-                outcomes.append(Failed(Reply(554, "", str(error)), None, Phase.LOCAL))
-                continue
-            answer = await self._poster.post(target, await self._transport.body(tx))
-            outcomes.append(self._outcome(answer))
-        return outcomes
+        return [await self._posted(url, tx) for url in tx.recipients]
+
+    async def _posted(self, url: str, tx: Transaction) -> Outcome:
+        try:
+            target = parse_target(url)
+        except BadTarget as error:
+            return Failed(Reply(554, "", str(error)), None, Phase.LOCAL)
+        memory = self._transport.memory
+        async with memory.room(tx.size * _GROWS // 100, target.place) as room:
+            async with memory.making(tx.size):
+                body = await self._made(tx)
+            if not isinstance(body, Body):
+                return body
+            if room.octets:
+                memory.resize(room, len(body.content))
+            answer = await self._poster.post(target, body)
+        return self._outcome(answer)
+
+    async def _made(self, tx: Transaction) -> Body | Deferred | Failed:
+        try:
+            content = b"".join(tx.chunks) if tx.read is None else await tx.read()
+            if content is None:
+                return Failed(_GONE, None, Phase.LOCAL)
+            return await self._transport.body(tx, content)
+        except Exception as error:  # a fault of ours, which may be mended before the message is given up
+            log.exception("post-not-made", place=self.hop.host)
+            words = f"The post could not be made ({type(error).__name__}); the log has the details"
+            return Deferred(Reply(451, "3.0", words), None, Phase.LOCAL)
 
     def close(self) -> None:
         """Nothing is held open here."""

@@ -1,9 +1,11 @@
 """What is in a post: of which kind, and how often a message is taken to pieces for it."""
 
+import asyncio
 import threading
 
 import pytest
 
+from mtad.inbound import posting
 from mtad.inbound.payload import File, letter
 from mtad.inbound.posting import Postings
 from mtad.message.parse import parse
@@ -83,15 +85,55 @@ async def test_one_message_is_read_once_for_all_its_posts(fields, counting):
     assert counting.times == 1
 
 
-async def test_equal_octets_of_another_message_are_read_again(fields, counting):
-    await fields(bytes(bytearray(SMALL)))
-    await fields(bytes(bytearray(SMALL)))
+async def test_a_message_that_was_read_from_the_store_again_is_the_same(fields, counting):
+    for content in (SMALL, LARGE):
+        await asyncio.gather(*[fields(bytes(bytearray(content))) for _ in range(3)])
     assert counting.times == 2
 
 
-async def test_only_a_few_small_messages_are_kept(counting):
+async def test_messages_that_begin_alike_are_not_taken_for_each_other(fields, counting):
+    for last in (b"a", b"b", b"a"):
+        assert {one.name: one.value for one in await fields(LARGE + last)}["body-plain"].endswith(last.decode())
+    assert counting.times == 3
+
+
+async def test_so_many_messages_and_octets_are_kept_or_one_alone(counting, monkeypatch):
     postings = Postings(counting)
-    for number in range(20):
-        await postings.fields(b"Subject: %d\r\n\r\n" % number, "", "", None)
+
+    async def fields(content):
+        await postings.fields(content, "", "", None)
+
+    for number in range(posting.KEPT + 10):
+        await fields(b"Subject: %d\r\n\r\n" % number)
+    assert len(postings._known) == posting.KEPT
+    monkeypatch.setattr(posting, "KEPT_OCTETS", 3 * len(LARGE))
+    for number in range(5):
+        await fields(b"%d" % number + LARGE)
+        assert postings._octets <= posting.KEPT_OCTETS
+    assert len(postings._known) == 2
+    await fields(LARGE * 4)
+    assert len(postings._known) == 1
+
+
+async def test_nothing_is_kept_when_nobody_asks_any_more(fields, counting, monkeypatch):
+    monkeypatch.setattr(posting, "KEPT_S", 0.01)
+    postings = Postings(counting)
     await postings.fields(LARGE, "", "", None)
-    assert len(postings._letters) == 4
+    while postings._known:
+        await asyncio.sleep(0)
+    assert (postings._octets, postings._sweep) == (0, None)
+
+
+async def test_what_could_not_be_read_is_read_again():
+    answers = iter([ValueError("odd"), None])
+
+    def parse_message(content):
+        fault = next(answers)
+        if fault:
+            raise fault
+        return letter(parse(content))
+
+    postings = Postings(parse_message)
+    with pytest.raises(ValueError):
+        await postings.fields(LARGE, "", "", None)
+    assert await postings.fields(LARGE, "", "", None)

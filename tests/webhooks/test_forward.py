@@ -16,6 +16,7 @@ from mtad.mail.envelope import Transaction
 from mtad.mail.reply import Deferred, Delivered, Failed, Phase
 from mtad.message.parse import parse
 from mtad.webhooks.forward import WebTransport, form_of
+from mtad.webhooks.memory import Memory
 from mtad.webhooks.poster import Answer
 from tests.virtualclock import VirtualClock
 
@@ -196,13 +197,92 @@ async def test_the_kind_of_post_is_what_is_stored_with_the_copy():
         b'{"kind":"forward"}',
         b'{"kind":"notify","url":"http://x/k","domain":"d.example"}',
     ):
-        body = await way.body(transaction(URL, personal=kind))
+        body = await way.body(transaction(URL, personal=kind), MAIL)
         kinds[kind] = {name for name, _ in fields_of(body)}
     assert [{"body-mime", "body-plain", "message-url"} & names for names in kinds.values()] == [
         {"body-mime"},
         {"body-plain"},
         {"body-plain", "message-url"},
     ]
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd"), MemoryError(), KeyError("x")])
+async def test_a_fault_of_ours_while_a_post_is_made_is_tried_again(fault, caplog):
+    faults, poster = [fault], Poster()
+
+    async def fields(content, recipient, sender, personal):
+        if faults:
+            raise faults.pop()
+        return [Text("body", content.decode())]
+
+    way = transport(poster, fields)
+    session = await way.open(way.known(URL), "", False)
+    [deferred] = await session.send(transaction(URL))
+    assert isinstance(deferred, Deferred)
+    assert type(fault).__name__ in deferred.reply.text
+    assert "post-not-made" in caplog.text
+    assert poster.posts == []
+    [taken] = await session.send(transaction(URL))
+    assert isinstance(taken, Delivered)
+    assert way.memory.used == 0
+
+
+async def test_bytes_that_are_read_for_a_post_may_be_gone():
+    async def nothing():
+        return None
+
+    tx = transaction(URL)
+    tx.chunks, tx.read = (), nothing
+    way = transport(Poster())
+    session = await way.open(way.known(URL), "", False)
+    [failed] = await session.send(tx)
+    assert isinstance(failed, Failed)
+
+
+class Heavy(Poster):
+    """Holds every post until it is let go, and counts the octets that are held meanwhile, posts and messages."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.held, self.most, self.reading = asyncio.Event(), 0, 0, 0
+
+    async def read(self):
+        self.reading += 1
+        self.most = max(self.most, self.held + self.reading * len(BIG))
+        await asyncio.sleep(0)
+        return bytes(bytearray(BIG))
+
+    async def post(self, target, body):
+        self.reading -= 1
+        self.held += len(body.content)
+        self.most = max(self.most, self.held + self.reading * len(BIG))
+        await self.gate.wait()
+        self.held -= len(body.content)
+        return await super().post(target, body)
+
+
+BIG = MAIL + (b"x" * 78 + b"\r\n") * 3_000
+
+
+async def test_twenty_large_posts_to_each_of_three_hosts_stay_within_a_bound():
+    poster = Heavy()
+    way = transport(poster)
+    way.memory = Memory(8 * len(BIG))
+    tasks = []
+    for number in range(60):
+        url = f"https://app{number % 3}.example/in"
+        session = await way.open(way.known(url), "", False)
+        tx = transaction(url)
+        tx.chunks, tx.size, tx.read = (), len(BIG), poster.read
+        tasks.append(asyncio.create_task(session.send(tx)))
+    while poster.held < 6 * len(BIG):
+        await asyncio.sleep(0)
+    assert way.memory.used <= 8 * len(BIG)
+    poster.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(poster.posts) == 60
+    assert poster.most <= 10 * len(BIG)  # the posts, and one message of which one is made
+    assert way.memory.used == 0
 
 
 async def test_posts_wait_for_each_other_only_within_a_session():
@@ -230,6 +310,6 @@ async def test_a_large_form_is_made_beside_the_loop(monkeypatch, fields, threads
     used = []
     whole = asyncio.to_thread
     monkeypatch.setattr(asyncio, "to_thread", lambda *a: used.append(a[0]) or whole(*a))
-    body = await transport(Poster(), given).body(transaction(URL))
+    body = await transport(Poster(), given).body(transaction(URL), MAIL)
     assert len(used) == threads
     assert b"signature" in body.content
