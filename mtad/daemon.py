@@ -297,6 +297,8 @@ async def _served(
     runner = Runner(app, token, connections, max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S)
     await runner.setup()
     try:
+            if self.house.places is not None:
+                self.house.places.load(config.tracking.geoip_file)
         for text in listen:
             host, port = parse_listen(text)
             try:

@@ -16,6 +16,7 @@ RELOADED = frozenset(
         "smtp.tls_key",
         "queue.retry_waits_s",
         "queue.retry_jitter",
+        "tracking.geoip_file",
     }
 )
 

@@ -1,6 +1,5 @@
 import pytest
 
-from mtad.config import ConfigError
 from mtad.mail.token import Purpose
 from mtad.storage.tracked import Place
 from mtad.tracking.peers import peer_of
@@ -55,11 +54,49 @@ def test_without_a_database_all_is_unknown():
     assert Places(None).of(peer_of("127.0.0.1")) == Place("Unknown", "Unknown", "Unknown")
 
 
-def test_a_file_that_is_none_is_refused(tmp_path):
-    (tmp_path / "x.mmdb").write_bytes(b"no database")
-    for name in ("x.mmdb", "missing.mmdb"):
-        with pytest.raises(ConfigError, match="geoip_file"):
-            Places(tmp_path / name)
+def lines(caplog):
+    return [record.message.split()[0] for record in caplog.records if "geoip" in record.message]
+
+
+@pytest.mark.parametrize("content", [None, b"no database", b"", "half"])
+def test_a_file_that_is_none_is_one_line_in_the_log_and_all_is_unknown(tmp_path, file, content, caplog):
+    bad = tmp_path / "bad.mmdb"
+    if content is not None:
+        whole = file.read_bytes()
+        bad.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    places = Places(bad)
+    assert [places.of(peer_of("127.0.0.1")) for _ in range(3)] == [Place()] * 3
+    assert lines(caplog) == ["geoip-unusable"]
+    assert "bad.mmdb" in caplog.text
+    bad.write_bytes(file.read_bytes())
+    places.load(bad)
+    assert places.of(peer_of("127.0.0.1")) == Place("US", "TX", "Austin")
+    places.close()
+
+
+def test_what_cannot_be_used_leaves_the_database_before_in_force(tmp_path, file, caplog):
+    places = Places(file)
+    file.write_bytes(b"")  # over the file that is in use: a mapping of it would be gone
+    assert places.of(peer_of("127.0.0.1")).city == "Austin"
+    places.load(file)
+    assert lines(caplog) == ["geoip-unusable"]
+    assert places.of(peer_of("127.0.0.1")).city == "Austin"
+    write(file, {"127.0.0.0/8": {"country": {"iso_code": "FR"}}})
+    places.load(file)
+    assert places.of(peer_of("127.0.0.1")) == Place("FR")
+    places.load(None)
+    assert places.of(peer_of("127.0.0.1")) == Place()
+
+
+def test_damage_is_told_once(tmp_path, file, caplog):
+    raw = bytearray(file.read_bytes())
+    raw[raw.index(b"\x42DE") - 20 : raw.index(b"\x42DE") + 20] = b"\xff" * 40
+    file.write_bytes(raw)
+    places = Places(file)
+    for _ in range(3):
+        assert places.of(peer_of("192.0.2.1")) == Place()
+    assert lines(caplog) == ["geoip-damaged"]
+    places.close()
 
 
 def test_a_damaged_database_knows_nothing(tmp_path, file):
