@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 MAX_ADDRESSES = 10  # of one host
+_PROTOCOLS = bytes((192, 0, 0))  # 192.0.0.0/24, RFC 6890 §2.2.2: nobody's mail, but some clouds' metadata
 _NAT64 = int(IPv6Address("64:ff9b::")) >> 32  # RFC 6052 §2.1: an IPv4 address stands in the low 32 bits
 
 Ip = IPv4Address | IPv6Address
@@ -29,7 +30,7 @@ def addresses_of(host: str, records: Iterable[str], *, ipv6: bool, private: bool
     refused = ""
     for text in records:
         ip = parse_ip(text)
-        if ip is None or not (private or _is_public(ip)) or _is_nowhere(ip):
+        if ip is None or not (private or is_public(ip)) or is_nowhere(ip):
             refused = text
         elif ip.version == 4:
             four.append(str(ip))
@@ -54,18 +55,20 @@ def parse_ip(text: str) -> Ip | None:
     return ip
 
 
-def _is_nowhere(ip: Ip) -> bool:
+def is_nowhere(ip: Ip) -> bool:
     """No host: 0.0.0.0/8, "::", multicast, 240.0.0.0/4 with the broadcast address."""
     if ip.version == 4:
         return ip.is_multicast or ip.is_reserved or ip.packed[0] == 0
     return ip.is_multicast or ip.is_unspecified
 
 
-def _is_public(ip: Ip) -> bool:
+def is_public(ip: Ip) -> bool:
     """What the whole Internet can mean by it; an IPv4 address inside an IPv6 one must be public too."""
     if isinstance(ip, IPv4Address):
-        return ip.is_global
-    inner = IPv4Address(int(ip) & 0xFFFFFFFF) if int(ip) >> 32 == _NAT64 else ip.sixtofour
-    if inner is not None:
-        return inner.is_global
+        return ip.is_global and ip.packed[:3] != _PROTOCOLS
+    inner = [IPv4Address(int(ip) & 0xFFFFFFFF)] if int(ip) >> 32 == _NAT64 else [ip.sixtofour, *(ip.teredo or ())]
+    if any(one is not None for one in inner):
+        return all(is_public(one) for one in inner if one is not None)
+    if int(ip) >> 32 == 0:  # ::a.b.c.d, IPv4-compatible, long deprecated
+        return False
     return ip.is_global and not ip.is_site_local and not ip.is_reserved

@@ -1,21 +1,20 @@
 """Targets: the URL of a receiver, read; and which addresses nobody may make us talk to.
 
-Room: webhooks. Pure. May import: mail. Source: RFC 3986, RFC 6890 (special addresses), RFC 6052 (NAT64).
+Room: webhooks. Pure. May import: mail, delivery. Source: RFC 3986. Mail goes to the same addresses as posts.
 """
 
 import base64
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import quote, unquote, urlsplit
 
+from mtad.delivery.addresses import is_nowhere, is_public
 from mtad.mail.address import BadAddress, ascii_domain
 
 MAX_URL = 2048  # characters
 _LABELS = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?")
 _AS_GIVEN = "/?%:@!$&'()*+,;=~[]"
-_PROTOCOLS = bytes((192, 0, 0))  # 192.0.0.0/24, RFC 6890 §2.2.2: nobody's mail or web, but some clouds' metadata
-_NAT64 = int(IPv6Address("64:ff9b::")) >> 32  # RFC 6052 §2.1: an IPv4 address stands in the low 32 bits
 
 
 class BadTarget(ValueError):
@@ -91,24 +90,5 @@ def is_allowed(text: str, private: bool) -> bool:
         return False
     ip = found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
     if private:
-        return not _is_nobody(ip)
-    return not _is_nobody(ip) and _is_public(ip) and "%" not in text
-
-
-def _is_nobody(ip: IPv4Address | IPv6Address) -> bool:
-    """No host: 0.0.0.0/8 and "::" (which the system takes for itself), multicast, 240.0.0.0/4."""
-    if isinstance(ip, IPv4Address):
-        return ip.is_multicast or ip.is_reserved or ip.packed[0] == 0
-    return ip.is_multicast or ip.is_unspecified
-
-
-def _is_public(ip: IPv4Address | IPv6Address) -> bool:
-    """What the whole Internet means by it; an IPv4 address inside an IPv6 one must be public too."""
-    if isinstance(ip, IPv4Address):
-        return ip.is_global and ip.packed[:3] != _PROTOCOLS
-    inner = [IPv4Address(int(ip) & 0xFFFFFFFF)] if int(ip) >> 32 == _NAT64 else [ip.sixtofour, *(ip.teredo or ())]
-    if any(one is not None for one in inner):
-        return all(_is_public(one) for one in inner if one is not None)
-    if int(ip) >> 32 == 0:  # ::a.b.c.d, IPv4-compatible, long deprecated
-        return False
-    return ip.is_global and not ip.is_site_local and not ip.is_reserved
+        return not is_nowhere(ip)
+    return not is_nowhere(ip) and is_public(ip) and "%" not in text

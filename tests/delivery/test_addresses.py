@@ -26,6 +26,8 @@ def test_a_host_with_many_addresses_of_one_family_is_still_tried_on_the_other():
     [
         "127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "::1", "fe80::1",
         "fd00::1", "fec0::1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:7f00:1::", "::127.0.0.1",
+        "192.0.0.192", "::ffff:192.0.0.192", "64:ff9b::c000:c0", "2002:c000:c0::", "2001:0:c000:c0::", "::8.8.8.8",
+        "2001:0:808:808::80ff:fffe",
     ],
 )  # fmt: skip
 def test_private_addresses_are_for_those_who_ask_for_them(address):
