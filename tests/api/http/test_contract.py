@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.flows.application import NameServer
 from tests.flows.inland import API_KEY, DOMAIN, Inland
@@ -609,6 +610,10 @@ def test_every_call_that_is_described_has_a_row(place: Place) -> None:
         if not any(m == method and _pattern(path, place).fullmatch(asked_path) for m, asked_path in asked)
     }
     assert missing == _NEVER_THERE
+
+
+def test_the_description_is_valid_openapi(place: Place) -> None:
+    OpenAPIV31SpecValidator(requests.get(f"{place.base}/openapi.json", timeout=10).json()).validate()
 
 
 # A daemon that captures has no addresses of its own, and pools of them are no business of the API: these say 404.
