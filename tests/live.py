@@ -279,7 +279,7 @@ class Sink:
             sessions.add(task)
             task.add_done_callback(sessions.discard)
 
-        server = await asyncio.start_server(session, "127.0.0.1", 0)
+        server = await asyncio.start_server(session, "127.0.0.1", 0, limit=1 << 26)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()

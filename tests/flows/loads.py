@@ -53,7 +53,6 @@ class HttpSender:
 
     def __init__(self, daemon: Daemon, ledger: Ledger, people: int, *, batch: bool) -> None:
         self._daemon, self._ledger, self._people, self._batch = daemon, ledger, people, batch
-        self._here = threading.local()
         self.open: dict[str, list[str]] = {}
 
     def send(self, name: str) -> None:
@@ -65,12 +64,8 @@ class HttpSender:
 
     def send_again(self) -> None:
         """What the crash left open."""
-        try:
-            for name, recipients in list(self.open.items()):
-                self._post(name, recipients)
-        finally:
-            if hasattr(self._here, "line"):
-                self._here.line.close()
+        for name, recipients in list(self.open.items()):
+            self._post(name, recipients)
 
     def _post(self, name: str, recipients: Sequence[str]) -> None:
         fields = [
@@ -94,17 +89,13 @@ class HttpSender:
         del self.open[name]
 
     def _request(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        place = str(self._daemon.ready["http"]).removeprefix("http://")
-        if getattr(self._here, "place", "") != place:
-            self._here.place, self._here.line = place, http.client.HTTPConnection(place, timeout=30)
-        line = self._here.line
+        line = http.client.HTTPConnection(str(self._daemon.ready["http"]).removeprefix("http://"), timeout=30)
         try:
             line.request("POST", f"/v3/{DOMAIN}/messages", body, headers)
             answer = line.getresponse()
             return answer.status, answer.read()
-        except BaseException:
+        finally:
             line.close()
-            raise
 
 
 class MxSender:
