@@ -34,6 +34,7 @@ from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.config.advice import advice
 from mtad.house import House, rules
+from mtad.mail.ids import made_at
 from mtad.smtp.session import Listener
 from mtad.storage import counters, idempotency, lookups, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
@@ -42,6 +43,7 @@ from mtad.webhooks.poster import Poster, open_poster, system_lookup
 log = log_module.get("daemon")
 
 LAG_EVERY_S = 0.25
+SET_BACK_S = 60.0  # less is no matter
 RETENTION_EVERY_S = 60.0
 MAX_LINE = 16_384  # octets of a request line: a click's token carries where it leads
 HTTP_IDLE_S = 75.0  # a connection without a whole request: longer than proxies keep theirs, so that they close first
@@ -187,11 +189,15 @@ class _Life:
     # --- watching ---
 
     async def _watch(self) -> None:
-        """Measure how late the loop is, and look at the disk."""
+        """Measure how late the loop is, and look at the disk and the time of day."""
+        ahead_s = made_at(self.house.ids.last) - self.clock.now()  # set back while nobody was here
         while True:
-            before = self.clock.steady()
+            if ahead_s > SET_BACK_S:
+                await self._clock_set_back(ahead_s)
+            before, at = self.clock.steady(), self.clock.now()
             await self.clock.sleep(LAG_EVERY_S)
-            late_s = self.clock.steady() - before - LAG_EVERY_S
+            took_s = self.clock.steady() - before
+            late_s, ahead_s = took_s - LAG_EVERY_S, at + took_s - self.clock.now()
             self.house.lag_s = max(late_s, self.house.lag_s * 0.9)
             was = self.house.health.unwell()
             self.house.health.look()
@@ -200,6 +206,14 @@ class _Life:
                 log.warning("unwell" if now else "well-again", why=now)
             if self.database.writer.failure is not None:
                 await self._probe()
+
+    async def _clock_set_back(self, by_s: float) -> None:
+        log.warning("clock-set-back", by_s=round(by_s))
+        try:
+            await self.house.operator.clock_set_back(by_s)
+        except sqlite3.Error as error:
+            log.error("waits-not-shortened", cause=error)
+        self.house.sender.clock_set_back()
 
     async def _probe(self) -> None:
         """An unhealthy store is asked whether it is well again; the writer notes the answer."""

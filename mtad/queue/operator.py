@@ -4,7 +4,8 @@ Room: queue. May import: mail, storage, delivery.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from mtad import log as log_module
 from mtad.clock import Clock
@@ -14,6 +15,7 @@ from mtad.queue.runner import Runner, Tenants
 from mtad.queue.settle import Settler
 from mtad.queue.site import Site
 from mtad.queue.work import Held, Job
+from mtad.storage import set_back
 from mtad.storage import sites as table
 from mtad.storage.database import Database
 from mtad.storage.outgoing import Outgoing, State, StoredMessage
@@ -70,14 +72,36 @@ class Operator:
             count += len(changed)
             if len(changed) < _BATCH:
                 break
-        await self._database.writer.write(
-            lambda connection: table.rebuild_due_except(connection, [s.id for s in self._runner.book])
-        )
-        self._runner.book.stored_sooner(0.0)
+        await self._look_in_the_store()
         for one in self._runner.book:
             if number is None or one.id == number:
                 self._open(one, unless=WaitReason.SITE_SUSPENDED)
         return count
+
+    async def _look_in_the_store(self) -> None:
+        """Sites that are not in hand may have rows that became due."""
+        await self._database.writer.write(
+            lambda connection: table.rebuild_due_except(connection, [s.id for s in self._runner.book])
+        )
+        self._runner.book.stored_sooner(0.0)
+
+    async def clock_set_back(self, by_s: float) -> None:
+        """What was planned by the clock as it was before would come hours too late: no wait gets longer by that."""
+        now = self._clock.now()
+        for make_due in (set_back.recipients, set_back.posts):
+            while await self._database.writer.write(partial(make_due, now=now)) == set_back.BATCH:
+                continue
+        await self._look_in_the_store()
+        for site in self._runner.book:
+            for pace in site.paces.values():
+                pace.set_back(by_s)
+            if site.shut is not None and site.shut.until is not None:
+                site.shut = replace(site.shut, until=site.shut.until - by_s)
+            for tenant, why in site.hushed.items():
+                if why.until is not None:
+                    site.hushed[tenant] = replace(why, until=why.until - by_s)
+            self._runner.book.look_now(site)
+        self._runner.clock_set_back()
 
     def _open(self, site: Site, unless: WaitReason | None = None) -> None:
         if site.shut is not None and site.shut.reason is unless:

@@ -212,6 +212,11 @@ class Runner:
         self.stopping = True
         self._wake.set()
 
+    def clock_set_back(self) -> None:
+        """Upkeep was planned by the clock as it was before."""
+        self._upkeep_at = self._clock.now()
+        self._wake.set()
+
     def _dismiss(self) -> None:
         """Give back what nobody has begun, and send idle workers home."""
         for site in self.book:

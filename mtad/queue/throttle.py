@@ -242,6 +242,11 @@ class Pace:
         self._suspended, self._suspended_until, self._why = True, until, why[:_MAX_WORDS]
         self._mark()
 
+    def set_back(self, by_s: float) -> None:
+        """The clock was; rests and waits see that for themselves."""
+        if self._suspended_until is not None:
+            self._suspended_until -= by_s
+
     def resume(self) -> None:
         """Send again: ends a suspension, a rest and a wait after failed connections."""
         self._suspended, self._suspended_until, self._why = False, None, ""

@@ -133,6 +133,11 @@ class Sender:
         """There are posts to make."""
         self.wake.set()
 
+    def clock_set_back(self) -> None:
+        """Nothing waits for a time that was read from the clock as it was before."""
+        self._again_at = 0.0
+        self.wake.set()
+
     async def reload(self) -> None:
         """The webhooks, or the domains that have them, were changed."""
         await self._hooks.load()
