@@ -17,6 +17,9 @@ KEY_OCTETS = 32
 MAX_TOKEN = 8192  # characters: a link with a longer target is left as it was
 _LINK_MAC, _ADDRESS_MAC = 12, 10
 _BOUNCE, _LEAVE = "bounce+", "unsubscribe+"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_TWO = [first + second for first in _LETTERS for second in _LETTERS]
+_SHIFTS = range(140, -1, -10)
 
 
 class Purpose(Enum):
@@ -104,8 +107,7 @@ class Tokens:
     def local_part(self, purpose: Purpose, recipient_id: int) -> str:
         """ "bounce+aaaq…": 36 or 41 characters that survive a change of letter case."""
         payload = recipient_id.to_bytes(8, "big")
-        text = base64.b32encode(self._mac(purpose, payload) + payload).rstrip(b"=").decode().lower()
-        return (_BOUNCE if purpose is Purpose.BOUNCE else _LEAVE) + text
+        return (_BOUNCE if purpose is Purpose.BOUNCE else _LEAVE) + _base32(self._mac(purpose, payload) + payload)
 
     def read_local_part(self, text: str) -> Mark | None:
         """None: an address like any other, or a forged one."""
@@ -122,12 +124,18 @@ class Tokens:
             raw = base64.b32decode(text.upper() + "===")
         except (binascii.Error, ValueError):
             return None
-        if base64.b32encode(raw).rstrip(b"=").decode().lower() != text:
+        if _base32(raw) != text:
             return None
         mac, payload = raw[:_ADDRESS_MAC], raw[_ADDRESS_MAC:]
         if not hmac.compare_digest(mac, self._mac(purpose, payload)):
             return None
         return Mark(purpose, int.from_bytes(payload, "big"))
+
+
+def _base32(raw: bytes) -> str:
+    """18 octets -> 29 letters in lower case, without padding (RFC 4648 §6): one for each recipient, so by twos."""
+    number = int.from_bytes(raw, "big") << 6
+    return "".join([_TWO[number >> shift & 1023] for shift in _SHIFTS])[:29]
 
 
 def _size(purpose: Purpose) -> int:
