@@ -43,7 +43,7 @@ class End:
     recipients: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Copy:
     """One recipient's. place: in Submission.recipients. personal: JSON (see `person_of`), None: nothing of his own.
 
@@ -58,7 +58,7 @@ class Copy:
     end: End | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """content, block: the message to store, without its control fields when `hidden` is taken off it. options None:
     nothing was asked for. faults: control fields that were not followed.
