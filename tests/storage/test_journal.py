@@ -91,6 +91,21 @@ def test_a_filter_narrows(store, wanted, count):
     assert len(journal.recent(store, wanted, 99)) == len(journal.after(store, wanted, 0, 99)) == count
 
 
+def test_what_a_route_posts_or_that_was_rejected_is_found_by_the_recipient_it_came_for(store):
+    store.execute(
+        "UPDATE recipients SET address = 'https://u:p@App.example/in', orcpt = 'rfc822;Bob@A.example' WHERE id = 1001"
+    )
+    for wanted, found in (
+        ("bob@a.example", [("ACCEPTED", "Bob@A.example"), ("DELIVERED", "Bob@A.example")]),
+        ("X@b.example", [("REJECTED", "x@b.example")]),
+        ("app.example", []),
+        ("r1@b.example", [("ACCEPTED", "r1@b.example")]),
+    ):
+        assert kinds(journal.recent(store, EventFilter(recipient=wanted), 9)) == found
+        assert kinds(journal.after(store, EventFilter(recipient=wanted), 0, 9)) == found
+    assert len(journal.recent(store, EventFilter(recipient="bob@a.example"), 1)) == 1
+
+
 def test_the_last_ones_are_shown_and_none_from_before(store):
     assert kinds(journal.recent(store, ALL, 2)) == [("FAILED_TEMPORARY", "r0@b.example"), ("REJECTED", "x@b.example")]
     late = floor_at(NOW)
