@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import json
 from collections.abc import Collection, Iterator
+from functools import partial
 
 from mtad.clock import Clock
 from mtad.delivery.mx import Route
@@ -55,6 +56,7 @@ class Book:
         self._by_route: dict[Route, Site] = {}
         self._recent: tuple[Route | None, Site] = (None, self._new("?"))
         self.unresolved = self._recent[1]
+        self._saved: dict[int, int] = {}  # site id -> hash of its paces as the store has them
         self._looks: list[tuple[float, int]] = []  # heap of (when, site id)
         self.stored_due: float | None = 0.0  # when a site that is not here must be looked at
 
@@ -211,6 +213,7 @@ class Book:
         for site in sites:
             del self._sites[site.id]  # from here on new mail for it finds it in the store
             self._unread.pop(site.id, None)
+            self._saved.pop(site.id, None)
             if self._recent[1] is site:
                 self._recent = (None, self.unresolved)
         gone = [(site.id, paces_json(site), _not_before(site, now)) for site in sites]
@@ -226,9 +229,13 @@ class Book:
         self._wake.set()
 
     async def save_paces(self) -> None:
-        rows = [(site.id, state) for site in self if (state := paces_json(site))]
-        if rows:
-            await self._database.writer.write(lambda connection: table.save_paces(connection, rows))
+        """What was learnt since it was last saved."""
+        states = [(site.id, state) for site in self if (state := paces_json(site))]
+        rows = [(number, state) for number, state in states if self._saved.get(number) != hash(state)]
+        for at in range(0, len(rows), _BATCH):
+            some = rows[at : at + _BATCH]
+            await self._database.writer.write(partial(table.save_paces, paces=some))
+            self._saved.update((number, hash(state)) for number, state in some)
 
     def reload(self, shaping: Shaping) -> None:
         """New shaping rules: sites keep what they learnt, within the new limits."""

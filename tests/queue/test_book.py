@@ -218,3 +218,41 @@ async def test_a_captured_inbox_is_one_site_for_all_domains(tmp_path, clock):
         await house.send("one@b.example", "two@d.example")
         await house.rest()
         assert [site.key for site in house.runner.book] == ["?", "capture"]
+
+
+async def test_only_paces_that_changed_are_saved_again(house, world, clock, monkeypatch):
+    await house.send("one@b.example")
+    await house.send("one@c.example")
+    await house.rest()
+    written: list[list[int]] = []
+    save = table.save_paces
+
+    def save_paces(connection, paces):
+        written.append([number for number, _ in paces])
+        save(connection, paces)
+
+    monkeypatch.setattr(table, "save_paces", save_paces)
+    book = house.runner.book
+    await book.save_paces()
+    await book.save_paces()
+    assert [sorted(numbers) for numbers in written] == [sorted([site_id(B), site_id("mx.c.example")])]
+    world.answers["b.example"] = too_many
+    await house.send("two@b.example")
+    await house.rest()
+    await book.save_paces()
+    assert written[1:] == [[site_id(B)]]
+
+
+async def test_paces_that_could_not_be_saved_are_saved_the_next_time(house, world, clock, monkeypatch):
+    await house.send("one@b.example")
+    await house.rest()
+
+    def broken(connection, paces):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "save_paces", broken)
+        with pytest.raises(sqlite3.Error):
+            await house.runner.book.save_paces()
+    await house.runner.book.save_paces()
+    assert (await row_of(house)).paces
