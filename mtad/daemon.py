@@ -36,7 +36,7 @@ from mtad.config.advice import advice
 from mtad.house import House, rules
 from mtad.mail.ids import made_at
 from mtad.smtp.session import Listener
-from mtad.storage import counters, idempotency, lookups, outbox, stored, tracked, upkeep
+from mtad.storage import campaign_events, counters, idempotency, lookups, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -249,8 +249,22 @@ class _Life:
         ):
             while await write(job) >= upkeep.BATCH:
                 await self.clock.sleep(0.05)
+        await self._forget_campaigns(now)
         house.spool.unlink(await write(house.spool.sweep))
         await house.warm_ups.save()
+
+    async def _forget_campaigns(self, now: float) -> None:
+        """What is to go is looked for beside the writer, which only removes it."""
+        read, write, store = self.database.read, self.database.writer.write, self.config.store
+        before = now - store.counters_keep_s
+        # Whom mail was delivered to is found by the events of that.
+        delivered = now - min(campaign_events.DELIVERED_KEEP_S, store.events_keep_s, store.counters_keep_s)
+        while keys := await read(partial(campaign_events.stale, before=before, delivered_before=delivered)):
+            await write(partial(campaign_events.remove, keys=keys))
+            await self.clock.sleep(0.05)
+        while counts := await read(partial(campaign_events.stale_counts, before=before)):
+            await write(partial(campaign_events.remove_counts, keys=counts))
+            await self.clock.sleep(0.05)
 
     # --- HTTP ---
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from mtad.api.http.analytics import Analytics
 from mtad.api.http.app import HttpApi
 from mtad.api.http.call import Chapter
+from mtad.api.http.campaign_reports import CampaignReports
+from mtad.api.http.campaigns import Campaigns
 from mtad.api.http.credentials import Credentials
 from mtad.api.http.dkim import Dkim
 from mtad.api.http.domains import Domains
@@ -80,6 +82,8 @@ def chapters(
         Stats(database, lambda: config.store.counters_keep_s),
         Tags(database),
         Analytics(database),
+        Campaigns(operations),
+        CampaignReports(database, clock),
         Logs(database, clock, lambda: config.store.events_keep_s),
         Suppressions(SuppressionDesk(database, clock, suppressed)),
         TemplateChapter(database, ids, clock, templates),

@@ -55,6 +55,7 @@ from mtad.mail.reply import Hop, Refused, Reply
 from mtad.mail.token import KEY_OCTETS, Tokens
 from mtad.message.finish import Finisher
 from mtad.queue.book import Book
+from mtad.queue.campaigns import Campaigns
 from mtad.queue.compose import Composer
 from mtad.queue.headers import SentHeaders
 from mtad.queue.health import Health
@@ -164,9 +165,10 @@ class House:
 
     async def _build_tenants(self) -> None:
         self.tenants = Tenants(self.database, self.config.delivery, self._public_url())
-        self.hooks = Hooks(self.database)
+        self.hooks, self.campaigns = Hooks(self.database), Campaigns(self.database)
         await self.tenants.load()
         await self.hooks.load()
+        await self.campaigns.load()
         self.posts = Posts(self.hooks.posts_for, self.ids, self._tells_header)
 
     def _tells_header(self, domain_id: int) -> bool:
@@ -269,6 +271,7 @@ class House:
             max_schedule_s=config.queue.max_schedule_s,
             posts=self.posts,
             web_give_up_after_s=self._web_give_up_s(),
+            campaigns=self.campaigns,
         )
         self.notifier = Notifier(
             submit=self.submit,
@@ -434,6 +437,7 @@ class House:
 
         self.operations.suppressed = self.suppressed.note
         self.operations.routing = self.routes
+        self.operations.campaigning = self.campaigns
 
     async def _build_api(self) -> None:
         config, clock = self.config, self.clock
@@ -460,6 +464,7 @@ class House:
         """Domains, keys or credentials are others now."""
         await self.tenants.load()
         await self.hooks.load()
+        await self.campaigns.load()
         await self.keys.load()
         self.templates.changed()
         self.operator.look_again()

@@ -5,6 +5,7 @@ Room: api. May import: mail, message, storage.
 
 from mtad.api.account_operations import AccountOperations
 from mtad.api.base import Impossible
+from mtad.api.campaign_operations import CampaignOperations
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
 from mtad.api.key_operations import KeyOperations
 from mtad.api.route_operations import RouteOperations
@@ -17,6 +18,7 @@ __all__ = ["EVENT_WORDS", "OFFERED", "Impossible", "Operations"]
 
 class Operations(
     AccountOperations,
+    CampaignOperations,
     KeyOperations,
     JournalOperations,
     RouteOperations,
@@ -64,6 +66,11 @@ OFFERED = {
         Operations.credential_list,
         Operations.credential_remove,
         Operations.credential_clear,
+        Operations.campaign_add,
+        Operations.campaign_list,
+        Operations.campaign_show,
+        Operations.campaign_set,
+        Operations.campaign_remove,
         Operations.events,
         Operations.message_show,
         Operations.captured_list,

@@ -7,6 +7,7 @@ Room: cli. Called by mtad.__main__. Exit codes: 0 done; 1 it could not be done, 
 import click
 
 from mtad import __version__
+from mtad.cli.campaigns import campaign
 from mtad.cli.captured import captured
 from mtad.cli.credentials import credential
 from mtad.cli.dkim import dkim
@@ -35,7 +36,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(dkim, key, route, send, stored, suppression, webhook),
+    *(campaign, dkim, key, route, send, stored, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

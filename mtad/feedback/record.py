@@ -20,7 +20,7 @@ def labels_of(options: Options | None) -> tuple[str, ...]:
     """Under which labels the events of a message are counted besides the domain's own: tags and campaigns."""
     if options is None:
         return ()
-    return (*(f"t:{tag.lower()}" for tag in options.tags), *(f"c:{campaign}" for campaign in options.campaigns))
+    return (*(f"t:{tag.lower()}" for tag in options.tags), *(f"c:{key}" for key in options.campaign_keys))
 
 
 def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, number: int = 1) -> list[Count]:

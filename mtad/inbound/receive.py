@@ -235,6 +235,7 @@ class Receive:
                 (event, place, part.name, part.content_type, part.content)
                 for place, part in enumerate(returned.parts, 1)
             ],
+            campaigned=[(event, 1)] if options is not None and options.campaign_keys else [],
         )
 
     async def _store(self, kind: EventType, recipient_id: int, records: Records) -> bool:

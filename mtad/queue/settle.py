@@ -300,9 +300,12 @@ class Settler:
         posts = self._posts.rows(kind, domain_id, (event,), now, suppressed=unrefused) if self._posts else []
         if not labels and not posts and bounce is None:
             return None
-        hour = int(now) // HOUR_S
+        hour, options = int(now) // HOUR_S, job.held.options
         counts = [(domain_id, label, int(metric), hour, 1) for label in labels]
-        return Records(counts=counts, posts=posts, bounces=[bounce] if bounce else [])
+        records = Records(counts=counts, posts=posts, bounces=[bounce] if bounce else [])
+        if options is not None and options.campaign_keys and kind is not EventType.FAILED_TEMPORARY:
+            records.campaigned.append((event, 1))
+        return records
 
     def _bounce(
         self, message: StoredMessage, recipient: StoredRecipient, reply: Reply, verdict: Verdict

@@ -6,7 +6,7 @@ Room: queue. May import: mail, message, storage. Source: RFC 5321 §4.4 (trace),
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -67,6 +67,11 @@ class Desk(Protocol):
     def refund(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None: ...
 
 
+class Campaigns(Protocol):
+    def known(self, domain_id: int, options: Options) -> Options:
+        """With the campaigns that the domain has; others are left out."""
+
+
 class Domains(Protocol):
     def id_of(self, name: str) -> int:
         """0 when it is none of ours (any more)."""
@@ -97,7 +102,9 @@ class Submit:
         max_schedule_s: float,
         posts: Posts | None = None,
         web_give_up_after_s: float | None = None,
+        campaigns: Campaigns | None = None,
     ) -> None:
+        self._campaigns = campaigns
         self._posts, self._web_give_up_after_s = posts, web_give_up_after_s or give_up_after_s
         self._accept, self._desk, self._domains, self._ids, self._clock = accept, desk, domains, ids, clock
         self._gate, self._hostname = gate, hostname
@@ -201,6 +208,9 @@ class Submit:
             Prepared(submission.content, block) if report else prepare(submission, block, now, self._max_schedule_s)
         )
         options = prepared.options
+        if options is not None and options.campaigns and self._campaigns is not None:
+            options = self._campaigns.known(self._domains.id_of(submission.domain), options)
+            prepared = replace(prepared, options=options)
         at = submission.deliver_at
         if options is not None and options.deliver_at is not None:
             at = options.deliver_at
@@ -258,6 +268,8 @@ class Submit:
         records.counts = counts_of(domain_id, labels, metric, now, len(recipients))
         if options is not None and options.tags:
             records.tags = [(domain_id, tag, now) for tag in options.tags]
+        if options is not None and options.campaign_keys:
+            records.campaigned = [(row[0], 1) for row in records.events]
         if self._posts is not None:
             records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, [row[0] for row in records.events], now)
         if message.flags & Flag.TEST_MODE:

@@ -74,13 +74,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The recipient of a token, with what his message says. tags: as spelt by the sender."""
+    """The recipient of a token, with what his message says. tags: as spelt by the sender. campaigns: their numbers."""
 
     domain_id: int
     message_id: int
     address: str
     tags: tuple[str, ...]
-    campaigns: tuple[str, ...]
+    campaigns: tuple[int, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -134,6 +134,8 @@ class TrackedStore:
         event = visit.event_id
         detail = orjson.dumps(_detail(visit, person))
         records.events.append((event, int(visit.type), person.domain_id, person.message_id, visit.recipient_id, detail))
+        if person.campaigns:
+            records.campaigned.append((event, int(visit.client.counted)))
         lanes = self.posts_for(visit.type, person.domain_id, False)[: IDS_PER_VISIT - 1]
         at = made_at(event)
         records.posts += [(event + place, lane, event, at) for place, lane in enumerate(lanes, 1)]
@@ -223,7 +225,7 @@ def expire_firsts(connection: sqlite3.Connection, before: float) -> int:
 _OPTIONS = "CASE WHEN json_valid(CAST(m.options AS TEXT)) THEN json_extract(CAST(m.options AS TEXT), '{}') END"
 _KNOWN = f"""
     SELECT json_group_array(json_array(r.id, r.domain_id, r.message_id, r.address,
-                                       {_OPTIONS.format("$.tags")}, {_OPTIONS.format("$.campaigns")}))
+                                       {_OPTIONS.format("$.tags")}, {_OPTIONS.format("$.campaign_keys")}))
     FROM json_each(?) AS j CROSS JOIN recipients AS r ON r.id = j.value
     CROSS JOIN messages AS m ON m.id = r.message_id WHERE m.flags & ? = 0"""
 _FIRSTS = """

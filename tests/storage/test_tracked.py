@@ -28,7 +28,7 @@ def connection(tmp_path):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection)
     outgoing = Outgoing(Spool(tmp_path), 1000)
-    options = Options(tags=("News", "Sale"), campaigns=("c1",)).to_json()
+    options = Options(tags=("News", "Sale"), campaigns=("c1",), campaign_keys=(1,)).to_json()
     for number, said, flags in ((MESSAGE, options, 0), (2000, None, 0), (3000, options, int(Flag.TEST_MODE))):
         one = accept(number, 2)
         one.message = (*one.message[:5], flags, *one.message[6:8], said, None)
@@ -98,7 +98,7 @@ def test_each_open_is_an_event_but_unique_once(connection, visit):
     visit()
     visit(BOB + 1)
     assert len(events(connection)) == 4
-    for label in ("", "t:news", "t:sale", "c:c1"):
+    for label in ("", "t:news", "t:sale", "c:1"):
         assert counted(connection, label) == {Metric.OPENED: 4, Metric.OPENED_UNIQUE: 2}
 
 
