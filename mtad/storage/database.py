@@ -47,7 +47,7 @@ _SCHOLARS = (
     "PRAGMA query_only = ON",
 )
 _STEPS = 100_000  # of SQLite's machine, about a millisecond, between two looks at the time
-_CHUNKS = (256, 64, 16, 4, 1)
+_CHUNKS = (64, 16, 4, 1)  # a statement that is prepared holds some 100 octets per value
 PROBE_S = 2.0  # how often an unhealthy store is tried again
 
 
@@ -409,7 +409,7 @@ async def open_database(folder: Path, clock: Clock, *, cache_octets: int, reader
             for _ in range(readers):
                 reader = await _connect(path)
                 opened.append(reader)
-                await _on_thread(reader, _run_all, (*_PRAGMAS, "PRAGMA query_only = ON"))
+                await _on_thread(reader, _run_all, (*_PRAGMAS, "PRAGMA query_only = ON", "PRAGMA cache_size = -1024"))
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open the store {path}: {error}") from error
         database = Database(path, Writer(opened[0], clock), opened[1:])
