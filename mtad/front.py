@@ -37,7 +37,6 @@ from mtad.clock import Clock
 from mtad.config import Config, parse_networks
 from mtad.delivery.dns import DnsResolver
 from mtad.mail.ids import IdSource
-from mtad.queue.submit import Submit
 from mtad.storage.database import Database, Lane
 from mtad.storage.idempotency import Answered
 from mtad.storage.outgoing import Outgoing
@@ -50,7 +49,7 @@ def chapters(
     operations: Operations,
     database: Database,
     outgoing: Outgoing,
-    submit: Submit,
+    submit: Submitting,
     answers: Lane[Answered],
     clock: Clock,
     ids: IdSource,

@@ -43,10 +43,12 @@ from mtad.feedback.classify import Classifier, load_rules
 from mtad.feedback.record import Posts
 from mtad.feedback.suppressed import SuppressedAddresses
 from mtad.inbound import postmaster
-from mtad.inbound.arrive import Arrive
+from mtad.inbound.arrive import Arrive, Posted
 from mtad.inbound.receive import Receive
 from mtad.inbound.routes.live import Routes
 from mtad.inbound.verdicts import Checker
+from mtad.lists.expand import Expander
+from mtad.lists.known import Lists
 from mtad.mail.address import Address, BadAddress, parse_address
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
@@ -169,6 +171,8 @@ class House:
         await self.tenants.load()
         await self.hooks.load()
         await self.campaigns.load()
+        self.lists = Lists(self.database, self._list_domain, inward.loop_key(self._token_key))
+        await self.lists.load()
         self.posts = Posts(self.hooks.posts_for, self.ids, self._tells_header)
 
     def _tells_header(self, domain_id: int) -> bool:
@@ -205,7 +209,15 @@ class House:
         settle: Lane[Settle] = writer.lane(self.outgoing.settle, patient=True)
         way_out: Transport = Inbox(capturing, self.ids, clock, self._report_later) if self.capture else self._world()
         self.web = inward.web_transport(self.hooks, clock)
-        self.transport: Transport = Ways(way_out, self.web)
+        self.expander = Expander(
+            database=database,
+            expansions=self.outgoing.expansions,
+            lists=self.lists,
+            rewrites=self._rewrites_from,
+            held_up=self.health.gate,
+            clock=clock,
+        )
+        self.transport: Transport = Ways(way_out, self.web, self.expander)
         self.warm_ups = WarmUps(database, shaping, clock)
         waits_s = config.webhooks.waits_s
         self.settler = Settler(
@@ -280,7 +292,9 @@ class House:
             ids=self.ids,
             clock=self.clock,
             config=config.bounces,
+            lists=self.lists,
             hostname=self.hostname,
+        self.expander.submit = self.submit
             max_hops=config.smtp.max_hops,
             wants=self.tenants.wants_dsn,
             name_of=self.tenants.name_of,
@@ -312,6 +326,7 @@ class House:
             clock=self.clock,
             posts=self.posts,
             classifier=lambda: self.settler.classifier,
+            lists=self.lists,
             is_ours=self.tenants.is_ours,
             name_of=self.tenants.name_of,
             failed=self._on_failed,
@@ -450,7 +465,9 @@ class House:
             operations=self.operations,
             database=self.database,
             outgoing=self.outgoing,
-            submit=self.submit,
+            submit=Posted(
+                self.submit, self.receive, lambda address: self._is_list(address) and self.receive.wants(address)
+            ),
             answers=self.database.writer.lane(idempotency.add),
             clock=clock,
             ids=self.ids,
@@ -487,7 +504,8 @@ class House:
                     self.submit, self.templates, self.tenants.id_of, self.clock.now, lambda: secrets.token_hex(12)
                 ),
                 self.receive,
-                self.receive.takes,
+                self.receive.wants,
+                self._is_list,
             ),
             verify=self.tenants.verify,
             clock=self.clock,
@@ -511,6 +529,9 @@ class House:
             disk=lambda: self.health.disk,
             memory=lambda: (self.budget.used + self.memory.used, self.budget.limit + self.memory.limit),
             lag_s=lambda: self.lag_s,
+        closed = self.lists.at_rcpt(address)
+        if closed is not None:
+            return closed
             accepted=lambda: self.submit.accepted,
             delivered=lambda: tally.delivered,
             deferred=lambda: tally.deferred,

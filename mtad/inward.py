@@ -15,6 +15,7 @@ from mtad.clock import Clock
 from mtad.config import Config, ConfigError, parse_listen
 from mtad.delivery.dns import DnsResolver
 from mtad.inbound.arc import Sealer
+from mtad.inbound.dmarc import author_domains
 from mtad.inbound.doorstep import Doorstep
 from mtad.inbound.posting import Postings
 from mtad.inbound.postmaster import Postmaster
@@ -22,9 +23,11 @@ from mtad.inbound.routes.live import Routes
 from mtad.inbound.spam import SpamSettings
 from mtad.inbound.take import Take
 from mtad.inbound.verdicts import Checker, CheckSettings, Filter, OnReject
+from mtad.lists.known import Lists
 from mtad.mail.address import BadAddress, parse_address
 from mtad.mail.ids import IdSource
 from mtad.message.dkim import BadKey
+from mtad.message.headers import scan
 from mtad.queue.submit import Submit
 from mtad.webhooks.forward import WebTransport
 from mtad.webhooks.hooks import Hooks
@@ -72,6 +75,7 @@ def take(
     clock: Clock,
     config: Config,
     hostname: str,
+    lists: Lists,
 ) -> Take:
     def sealer(domain: str) -> Sealer | None:
         """The first RSA key of the domain; others know ARC with no other kind."""
@@ -91,13 +95,14 @@ def take(
         sealer=sealer,
         stored_url=lambda domain, key: f"{base_url()}/v3/domains/{domain}/messages/{key}",
         key=lambda: secrets.token_urlsafe(24),
-        loop_key=blake2b(token_key, person=b"loop").digest()[:32],
+        loop_key=loop_key(token_key),
         ids=ids,
         clock=clock,
         max_hops=config.smtp.max_hops,
         doorstep=Doorstep(resolver, clock, config.inbound.block_lists, config.inbound.greylist_s),
         postmaster=_postmaster(config, hostname),
         spare=tenants.first,
+        lists=lists,
     )
 
 
@@ -108,6 +113,20 @@ def _postmaster(config: Config, hostname: str) -> Postmaster:
         return Postmaster(parse_address(to) if to else None, config.server.default_domain or hostname)
     except BadAddress as error:
         raise ConfigError("inbound.postmaster", to, str(error)) from None
+
+
+def loop_key(token_key: bytes) -> bytes:
+    """For the marks of what came by here."""
+    return blake2b(token_key, person=b"loop").digest()[:32]
+
+
+async def rewrites_from(config: Config, checks: Checker, tenants: Tenants, content: bytes, domain: str) -> bool:
+    """Copies of a list at `domain` have the list in From: they are signed by its domain and by nobody else."""
+    if config.lists.from_rewrite != "dmarc":
+        return config.lists.from_rewrite == "always"
+    row = tenants.receiving(domain)
+    signers = tenants.signers(row.id) if row is not None else ()
+    return await checks.would_fail(author_domains(scan(content)), signers[0].domain if signers else "")
 
 
 def web_transport(hooks: Hooks, clock: Clock) -> WebTransport:

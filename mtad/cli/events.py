@@ -109,6 +109,8 @@ def _facts(event: Event) -> str:
             return _visit(event)
         case EventType.COMPLAINED:
             return f"a feedback report says: {detail.get('feedback-type', 'abuse')}"
+        case EventType.EXPANDED:
+            return str((detail.get("delivery-status") or {}).get("description", ""))
         case EventType.STORED:
             return str((detail.get("storage") or {}).get("key", ""))
 

@@ -30,13 +30,14 @@ _HOST_NAME = re.compile(
 @dataclass(frozen=True, slots=True)
 class Route:
     """hosts: never empty, in the order of trial. relay: the smarthost; `domain` is then the smarthost's name, and one
-    route serves all domains. web: the host is posted to by HTTP."""
+    route serves all domains. web: the host is posted to by HTTP. site: the key of its site, where no hosts make it."""
 
     domain: str
     hosts: tuple[MxHost, ...]
     port: int
     relay: bool = False
     web: bool = False
+    site: str = ""
 
 
 class Router:

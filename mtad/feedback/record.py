@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
+from mtad.mail.lists import list_label
 from mtad.mail.metric import HOUR_S, Metric
 from mtad.mail.options import Options
 from mtad.storage.record import Count, PostRow
@@ -17,10 +18,15 @@ PostsFor = Callable[[EventType, int, bool], tuple[int, ...]]
 
 
 def labels_of(options: Options | None) -> tuple[str, ...]:
-    """Under which labels the events of a message are counted besides the domain's own: tags and campaigns."""
+    """Under which labels the events of a message are counted besides the domain's own: tags, campaigns, its list."""
     if options is None:
         return ()
-    return (*(f"t:{tag.lower()}" for tag in options.tags), *(f"c:{key}" for key in options.campaign_keys))
+    through = (list_label(options.list_number),) if options.list_number else ()
+    return (
+        *(f"t:{tag.lower()}" for tag in options.tags),
+        *(f"c:{key}" for key in options.campaign_keys),
+        *through,
+    )
 
 
 def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, number: int = 1) -> list[Count]:

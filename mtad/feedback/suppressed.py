@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.mail.address import key_of
-from mtad.mail.suppression import Suppressed
-from mtad.storage import suppressions
+from mtad.mail.suppression import Suppressed, Why
+from mtad.storage import lists, suppressions
 from mtad.storage.database import Database
 from mtad.storage.suppressions import Table
 
@@ -83,10 +83,19 @@ class SuppressedAddresses:
             return True
         return domain_id in self._domains and bloom.has(_number(domain_id, key_of(address)))
 
-    async def find(self, domain_id: int, address: str, tags: Sequence[str]) -> Suppressed | None:
-        """What the store says, in the order bounce, unsubscribe, complaint. tags: of the message, any case."""
+    async def find(self, domain_id: int, address: str, tags: Sequence[str], list_number: int = 0) -> Suppressed | None:
+        """What the store says, in the order bounce, unsubscribe, complaint, left the list. tags: of the message, any
+        case. list_number: of the mailing list it goes through.
+        """
         key = key_of(address)
-        return await self._database.read(lambda connection: suppressions.find(connection, domain_id, key, tags))
+
+        def ask(connection: sqlite3.Connection) -> Suppressed | None:
+            found = suppressions.find(connection, domain_id, key, tags)
+            if found is None and list_number and _has_left(connection, list_number, key):
+                return Suppressed(Why.UNSUBSCRIBE, "Not delivering to an address that left the mailing list")
+            return found
+
+        return await self._database.read(ask)
 
     def note(self, domain_id: int, key: str) -> None:
         """An address becomes suppressed: call it before the commit that says so. key: in the form for comparing."""
@@ -166,6 +175,11 @@ class _Piece:
         rows = suppressions.after(connection, self._table, self._domain_id, self._address, _PIECE)
         self._filling.add(rows)
         return rows[-1] if rows else None
+
+
+def _has_left(connection: sqlite3.Connection, number: int, key: str) -> bool:
+    """No member is subscribed under this address any more. A list that was removed keeps nobody from what it sent."""
+    return not lists.is_member(connection, number, key) and lists.numbered(connection, number) is not None
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

@@ -59,6 +59,9 @@ class Taking(Protocol):
     """Mail that is no report (inbound.take)."""
 
     def takes(self, address: Address) -> bool: ...
+    def routes_take(self, address: Address) -> bool:
+        """Not only a mailing list."""
+
     async def __call__(self, submission: Submission) -> int: ...
 
 
@@ -102,6 +105,10 @@ class Receive:
     def takes(self, address: Address) -> bool:
         """There is somebody, or something, behind this address of ours."""
         return self._mark(address) is not None or (self.take is not None and self.take.takes(address))
+
+    def wants(self, address: Address) -> bool:
+        """What our own users send there comes here too: lists, which they write to by the queue, left out."""
+        return self._mark(address) is not None or (self.take is not None and self.take.routes_take(address))
 
     def _mark(self, address: Address) -> Mark | None:
         return self.tokens.read_local_part(address.local) if self.is_ours(address.domain) else None
@@ -212,11 +219,16 @@ class Receive:
             log.info("unsubscribe-too-late", msg=queue_id(number), peer=submission.peer)
             return
         recipient, key = known.recipient, key_of(known.recipient.address)
-        detail = {"tags": [ALL], "ip": submission.peer.strip("[]"), "by": "mail"}
+        through = options_from_json(known.message.options).list_number if known.message.options else 0
+        detail = {"tags": [] if through else [ALL], "ip": submission.peer.strip("[]"), "by": "mail"}
         records = self._records(EventType.UNSUBSCRIBED, Metric.UNSUBSCRIBED, known, detail, Returned())
-        records.unsubscribes.append((recipient.domain_id, key, ALL, self.clock.now()))
-        self.suppressed(recipient.domain_id, key)
-        if await self.database.writer.write(partial(reported.leave, records=records)):
+        if through:
+            leaving = partial(reported.leave_list, number=through, key=key, records=records)
+        else:
+            records.unsubscribes.append((recipient.domain_id, key, ALL, self.clock.now()))
+            self.suppressed(recipient.domain_id, key)
+            leaving = partial(reported.leave, records=records)
+        if await self.database.writer.write(leaving):
             self.tally.unsubscribes += 1
             log.info("unsubscribed", msg=queue_id(number), about=queue_id(known.message.id), rcpt=recipient.address)
 

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from itertools import islice
 from typing import Any, NoReturn, Protocol
 
@@ -20,6 +19,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.inbound.arc import Sealer, seal
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.listed import Listed, judge
 from mtad.inbound.postmaster import Postmaster
 from mtad.inbound.results import User
 from mtad.inbound.routes.actions import Destination, Kind
@@ -28,6 +28,7 @@ from mtad.inbound.routes.live import Routes
 from mtad.inbound.routes.looking import Headers
 from mtad.inbound.spam import SpamAction, spam_action
 from mtad.inbound.verdicts import Checker, DomainSettings, Verdicts
+from mtad.lists.known import Lists
 from mtad.mail.address import Address, BadAddress, Url, parse_address, without_password
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
@@ -35,6 +36,7 @@ from mtad.mail.ids import IdSource
 from mtad.mail.metric import Metric
 from mtad.mail.reply import Refused, Reply
 from mtad.message.headers import CRLF, HeaderBlock, scan
+from mtad.message.listed import loop_mark
 from mtad.message.trace import too_many_hops
 from mtad.queue.prepare import Copy, End
 from mtad.queue.submit import Submit
@@ -72,6 +74,7 @@ class _Part:
     places: list[int]
     verdicts: Verdicts
     decisions: dict[int, Decision] = field(default_factory=dict)
+    listed: Listed = field(default_factory=Listed)
     copies: list[Copy] = field(default_factory=list)
     head: HeaderBlock = field(init=False)
 
@@ -80,7 +83,7 @@ class _Part:
 
     @property
     def matched(self) -> bool:
-        return any(decision.matched for decision in self.decisions.values())
+        return self.listed.taken or any(decision.matched for decision in self.decisions.values())
 
     @property
     def kept(self) -> bool:
@@ -120,10 +123,15 @@ class Take:
     doorstep: Doorstep
     postmaster: Postmaster = field(default_factory=Postmaster)
     spare: Callable[[], Receiving | None] = lambda: None
+    lists: Lists | None = None
     tally: Tally = field(default_factory=Tally)
 
     def takes(self, address: Address) -> bool:
-        """Some route may want mail for this address: asked at RCPT."""
+        """Some route may want mail for this address, or it is a list that may: asked at RCPT."""
+        return self.routes_take(address) or (self.lists is not None and self.lists.open_to_strangers(address))
+
+    def routes_take(self, address: Address) -> bool:
+        """Not only a mailing list."""
         if self.receiving(address.domain) is None:
             return self._domain_of(address) is not None
         return self.routes.may_take(address) or self.postmaster.takes(address)
@@ -197,8 +205,8 @@ class Take:
         budget = self.routes.budget()
         for part in parts:
             await self._decide(submission, part, Headers(part.head, budget))
-        if not any(part.matched for part in parts):
-            self._refuse(submission, parts[0].head, _NOBODY, parts[0].domain)
+            part.listed = await judge(self.lists, submission, part.places, part.head, part.verdicts.findings)
+        self._refuse_unwanted(submission, parts)
         left = MAX_COPIES
         for part in parts:
             copies = self._all_copies(submission, part)
@@ -206,14 +214,29 @@ class Take:
             left -= len(part.copies)
             if left < 0:
                 self._refuse(submission, part.head, _TOO_MANY, part.domain)
-        contents = [await self._content(submission, part) for part in parts]
+        made = [part for part in parts if part.copies]  # of a user's mail for a list alone nothing is made here
+        contents = [await self._content(submission, part) for part in made]
         taken = [
             self.submit.routed(_with(submission, content, part.domain.name), part.copies, kept=part.kept)
-            for part, content in zip(parts, contents, strict=True)
+            for part, content in zip(made, contents, strict=True)
         ]
-        number = max(await asyncio.gather(*taken))
+        number = max(await asyncio.gather(*taken), default=0)
         self.tally.taken += 1
-        return number
+        return number or self.ids.next()
+
+    def _refuse_unwanted(self, submission: Submission, parts: Sequence[_Part]) -> None:
+        """Raises Refused when nobody takes it, and when a list cannot say now; a list that refuses what others take
+        is told of by an event.
+        """
+        refused = [(part, place, why) for part in parts for place, why in part.listed.refused.items()]
+        later = [one for one in refused if not one[2].is_permanent]
+        for part, _, why in later or (refused if not any(part.matched for part in parts) else []):
+            self._refuse(submission, part.head, why, part.domain)
+        if not any(part.matched for part in parts):
+            self._refuse(submission, parts[0].head, _NOBODY, parts[0].domain)
+        for part, place, why in refused:
+            theirs = replace(submission, recipients=[submission.recipients[place]])
+            self.submit.reject(theirs, part.head, why, part.domain.name)
 
     async def _decide(self, submission: Submission, part: _Part, headers: Headers) -> None:
         for number, place in enumerate(part.places):
@@ -226,7 +249,10 @@ class Take:
 
     def _all_copies(self, submission: Submission, part: _Part) -> Iterator[Copy]:
         for place in part.places:
-            yield from self._copies(submission, part.domain, place, part.decisions[place])
+            if place in part.listed.posts:
+                yield Copy(part.listed.posts[place], place, None, f"rfc822;{submission.recipients[place]}")
+            if part.decisions[place].matched or not part.listed.has(place):
+                yield from self._copies(submission, part.domain, place, part.decisions[place])
 
     async def _content(self, submission: Submission, part: _Part) -> bytes:
         content = part.verdicts.fields + part.verdicts.content
@@ -285,7 +311,7 @@ class Take:
 
     def _mark(self, address: Address) -> str:
         """Nobody can tell from it whom the mail was for."""
-        return blake2b(address.key.encode("utf-8", "replace"), key=self.loop_key, digest_size=8).hexdigest()
+        return loop_mark(self.loop_key, address.key)
 
 
 def _target(to: Destination) -> Address | Url | None:

@@ -16,6 +16,8 @@ _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\
 _DOT_STRING = re.compile(rf"[\x80-\U0010ffff{_ATEXT}]+(?:\.[\x80-\U0010ffff{_ATEXT}]+)*")
 _LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|\d{1,3}(?:\.\d{1,3}){3})\]")
 
+_LIST = "list:"
+
 MAX_LOCAL = 64  # octets, RFC 5321 §4.5.3.1.1
 MAX_DOMAIN = 255  # octets, §4.5.3.1.2
 MAX_ADDRESS = 254  # octets, a path of 256 less its angle brackets, §4.5.3.1.3
@@ -64,6 +66,44 @@ class Url:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class ListPost:
+    """A mailing list that a message is posted to: it stands in a queue's row as an address does, until the copies for
+    the members stand there. number: the list's.
+    """
+
+    number: int
+    address: Address
+
+    def __str__(self) -> str:
+        return f"{_LIST}{self.number}:{self.address}"
+
+    @property
+    def domain(self) -> str:
+        return str(self)
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+
+def is_list(text: str) -> bool:
+    """The text of a ListPost: no mailbox is written so, as its local part would have a colon."""
+    return text.startswith(_LIST)
+
+
+def list_post_of(text: str) -> ListPost:
+    """The reverse of str()."""
+    number, _, address = text.removeprefix(_LIST).partition(":")
+    local, _, domain = address.rpartition("@")
+    return ListPost(int(number), Address(local, domain))
+
+
+def shown(text: str) -> str:
+    """As people read it: the address of a list; anything else as it is."""
+    return str(list_post_of(text).address) if is_list(text) else text
+
+
 def is_url(text: str) -> bool:
     """No mailbox is written so: its local part would have a colon and slashes."""
     return text[:8].lower().startswith(("http://", "https://"))
@@ -79,8 +119,8 @@ def without_password(text: str) -> str:
 
 
 def domain_of(text: str) -> str:
-    """What decides where a copy goes: the domain of an address, all of a URL."""
-    return text if is_url(text) else text.rpartition("@")[2]
+    """What decides where a copy goes: the domain of an address, all of a URL or a post to a list."""
+    return text if is_url(text) or is_list(text) else text.rpartition("@")[2]
 
 
 def key_of(text: str) -> str:

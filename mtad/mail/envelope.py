@@ -65,8 +65,8 @@ class Transaction:
     reverse_path: "" is the null path. chunks: the message as sent, CRLF line ends, not dot-stuffed; joined they
     end with CRLF. size: their octets together (RFC 1870). read: gives them in place of chunks to those who post, None
     when they are gone. timeouts are the connection's. notify, orcpt: RFC 3461
-    parameters of each recipient as they came, "" where there was none; () when no recipient has any. personal: what is
-    stored with each recipient, for those who deliver by other means than SMTP.
+    parameters of each recipient as they came, "" where there was none; () when no recipient has any. personal, ids:
+    what is stored with each recipient, and his number, for those who deliver by other means than SMTP.
     """
 
     reverse_path: str
@@ -82,3 +82,4 @@ class Transaction:
     notify: tuple[str, ...] = ()
     orcpt: tuple[str, ...] = ()
     personal: tuple[bytes | None, ...] = ()
+    ids: tuple[int, ...] = ()

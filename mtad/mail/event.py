@@ -26,6 +26,7 @@ class EventType(IntEnum):
     COMPLAINED = 11
     STORED = 12
     FAILED_LATE = 13  # a report came after the other side had taken the message: "failed", but not its end
+    EXPANDED = 14  # ours alone: a post to a mailing list has become the copies of its members; its end
 
     @property
     def word(self) -> str:
@@ -38,7 +39,7 @@ class EventType(IntEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self in (EventType.DELIVERED, EventType.FAILED_PERMANENT)
+        return self in (EventType.DELIVERED, EventType.FAILED_PERMANENT, EventType.EXPANDED)
 
 
 _WORDS = {
@@ -54,6 +55,7 @@ _WORDS = {
     EventType.UNSUBSCRIBED: "unsubscribed",
     EventType.COMPLAINED: "complained",
     EventType.STORED: "stored",
+    EventType.EXPANDED: "expanded",
     EventType.FAILED_LATE: "failed",
 }
 _LEVELS = {
@@ -69,9 +71,10 @@ _LEVELS = {
     EventType.UNSUBSCRIBED: "info",
     EventType.COMPLAINED: "warn",
     EventType.STORED: "info",
+    EventType.EXPANDED: "info",
     EventType.FAILED_LATE: "error",
 }
-INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED))
+INTERNAL = frozenset((EventType.INTERRUPTED, EventType.NOTIFIED, EventType.EXPANDED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ class Options:
     numbers in the store and their names, once queue.submit has left those that the domain has; events are counted by
     the number, as the id may change. deliver_at: epoch seconds. variables: custom data
     (`v:`, X-Mailgun-Variables), merged. recipient_variables: by Address.key; None: no batch, {} is a batch too.
-    shared_variables: for every recipient of a batch who has no value of his own under that name.
+    shared_variables: for every recipient of a batch who has no value of his own under that name. mailing_list,
+    list_number: of a copy for a member of a list; nobody can ask for it.
     """
 
     tags: tuple[str, ...] = ()
@@ -50,6 +51,8 @@ class Options:
     variables: Variables = field(default_factory=dict)
     recipient_variables: dict[str, Variables] | None = None
     shared_variables: Variables = field(default_factory=dict)
+    mailing_list: str = ""
+    list_number: int = 0
 
     @property
     def batch(self) -> bool:

@@ -87,6 +87,8 @@ class Book:
         return site
 
     def _key(self, route: Route, hosts: list[str]) -> str:
+        if route.site:
+            return route.site
         if route.web:
             return f"{WEB}{hosts[0]}:{route.port}"[:MAX_KEY]
         return self._fixed_key or (RELAY if route.relay else site_key(hosts, self.shaping))
@@ -211,9 +213,9 @@ class Book:
     async def _let_go(self, sites: list[Site], now: float, paused: Collection[int]) -> None:
         sites = [site for site in sites if _is_idle(site, now)]  # mail may have come while others were let go
         for site in sites:
+            self._saved.pop(site.id, None)
             del self._sites[site.id]  # from here on new mail for it finds it in the store
             self._unread.pop(site.id, None)
-            self._saved.pop(site.id, None)
             if self._recent[1] is site:
                 self._recent = (None, self.unresolved)
         gone = [(site.id, paces_json(site), _not_before(site, now)) for site in sites]

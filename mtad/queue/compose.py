@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from mtad.clock import Clock
-from mtad.mail.address import is_url
+from mtad.mail.address import is_list, is_url
 from mtad.mail.options import Clicks, Options, Tracking
 from mtad.mail.token import PATHS, Purpose, Tokens
 from mtad.message.dkim import Signer
@@ -49,13 +49,15 @@ class Composer:
 
     def reverse_path(self, job: Job) -> str:
         message = job.held.message
-        if not self._is_verp(message) or is_url(job.recipient.address):
+        if not self._is_verp(message) or is_url(job.recipient.address) or is_list(job.recipient.address):
             return message.reverse_path
         local = self._tokens.local_part(Purpose.BOUNCE, job.recipient.id)
         return f"{local}@{self._domains.name_of(message.domain_id)}"
 
     def chunks(self, job: Job, content: bytes) -> tuple[bytes, ...] | Awaitable[tuple[bytes, ...]]:
         held = job.held
+        if is_list(job.recipient.address):  # its members' copies are composed, each when it is sent
+            return (content,)
         if self.needs(held):
             return self._composed(job, content)
         return self._finished(held, content)
@@ -106,6 +108,7 @@ class Composer:
 
     def plan(self, held: Held) -> Plan:
         options = held.options or _NO_OPTIONS
+        through_list = options.list_number > 0
         wanted = self._domains.tracking(held.message.domain_id)
         tracked = bool(held.message.flags & Flag.TRACK and wanted.web_url)
         opens = wanted.opens if options.track_opens is None else options.track_opens
@@ -118,8 +121,9 @@ class Composer:
             footer_html=wanted.footer_html,
             footer_text=wanted.footer_text,
             batch=options.batch,
-            user_variables=options.variables if options.batch else {},
-            list_unsubscribe=wanted.list_unsubscribe,
+            via_list=through_list,
+            user_variables=options.variables if options.batch or through_list else {},
+            list_unsubscribe=wanted.list_unsubscribe or through_list,
             own=wanted.web_url,
         )
 

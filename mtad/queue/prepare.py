@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from mtad.mail.address import Address, Url
+from mtad.mail.address import Address, ListPost, Url
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
 from mtad.mail.metric import Metric
@@ -50,7 +50,7 @@ class Copy:
     orcpt: RFC 3461, where a route sends it on. told: JSON of its accepted event. end: None: it is on its way.
     """
 
-    address: Address | Url
+    address: Address | Url | ListPost
     place: int
     personal: bytes | None = None
     orcpt: str | None = None

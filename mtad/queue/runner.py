@@ -81,7 +81,10 @@ class Suppressing(Protocol):
     """Whom a domain does not write to. maybe: from memory, False is certain."""
 
     def maybe(self, domain_id: int, address: str) -> bool: ...
-    async def find(self, domain_id: int, address: str, tags: tuple[str, ...]) -> Suppressed | None: ...
+    async def find(
+        self, domain_id: int, address: str, tags: tuple[str, ...], list_number: int = 0
+    ) -> Suppressed | None:
+        """list_number: of the mailing list that the message goes through."""
 
 
 class Runner:
@@ -609,8 +612,9 @@ class Runner:
         return self._suppressing.maybe(recipient.domain_id, recipient.address)
 
     async def suppressed(self, job: Job) -> Suppressed | None:
-        tags = job.held.options.tags if job.held.options else ()
-        return await self._suppressing.find(job.recipient.domain_id, job.recipient.address, tags)
+        options = job.held.options
+        tags, through = (options.tags, options.list_number) if options else ((), 0)
+        return await self._suppressing.find(job.recipient.domain_id, job.recipient.address, tags, through)
 
     def shut(self, site: Site, why: Waiting) -> None:
         """Nothing goes to this site until why.until: its ready jobs go back to the store."""

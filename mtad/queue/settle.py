@@ -13,7 +13,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.classify import Cause, Classifier, Kind, Verdict
 from mtad.feedback.record import Posts
-from mtad.mail.address import is_url, key_of, without_password
+from mtad.mail.address import is_list, is_url, key_of, without_password
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
 from mtad.mail.metric import HOUR_S, Metric
@@ -77,6 +77,9 @@ class Settler:
 
     def delivered(self, job: Job, outcome: Delivered) -> None:
         recipient, hop = job.recipient, outcome.hop
+        if is_list(recipient.address):
+            self._expanded(job, outcome)
+            return
         status = _status(recipient, outcome.reply, hop, outcome.took_s)
         asked = recipient.notify is not None and "SUCCESS" in recipient.notify
         if asked:  # RFC 3461 §5.2: whose duty the notice is from here on
@@ -102,6 +105,16 @@ class Settler:
             reply=outcome.reply,
             took_s=outcome.took_s,
         )
+
+    def _expanded(self, job: Job, outcome: Delivered) -> None:
+        """The copies of a list's members are rows of their own, and will be told and counted as such."""
+        recipient, message = job.recipient, job.held.message
+        detail = orjson.dumps({"delivery-status": _status(recipient, outcome.reply, None, outcome.took_s)})
+        about = (recipient.domain_id, recipient.message_id, recipient.id)
+        event = (self._ids.next(), int(EventType.EXPANDED), *about, detail)
+        spooled = message.segment is not None or message.content is None
+        self._lane.tell(Settle(recipient.id, recipient.message_id, State.DELIVERED, event, spooled, recipient.site_id))
+        self.tally.attempts += 1
 
     def settle(
         self, job: Job, outcome: Deferred | Failed, action: Action | None = None

@@ -14,7 +14,7 @@ import orjson
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.record import Posts, counts_of, labels_of
-from mtad.mail.address import Url
+from mtad.mail.address import Address, ListPost, Url
 from mtad.mail.envelope import AttachedFile, Submission
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, event_id, queue_id
@@ -29,6 +29,7 @@ from mtad.message.template import may_need
 from mtad.message.trace import complete, received, too_many_hops
 from mtad.queue.prepare import Copy, End, Prepared, copies, prepare
 from mtad.storage.database import Lane
+from mtad.storage.expansions import Step
 from mtad.storage.outgoing import Accept, Flag, RecipientRow, State, StoredMessage, StoredRecipient
 from mtad.storage.record import EventRow, Records
 from mtad.storage.sites import UNRESOLVED
@@ -67,6 +68,16 @@ class Desk(Protocol):
     def refund(self, message: StoredMessage, recipients: list[StoredRecipient]) -> None: ...
 
 
+class Lists(Protocol):
+    """The mailing lists of ours."""
+
+    def target(self, address: Address) -> ListPost | None:
+        """None: it is no list."""
+
+    def refusal(self, address: Address, block: HeaderBlock) -> Reply | None:
+        """Why one of our own users may not post this to it."""
+
+
 class Campaigns(Protocol):
     def known(self, domain_id: int, options: Options) -> Options:
         """With the campaigns that the domain has; others are left out."""
@@ -102,9 +113,10 @@ class Submit:
         max_schedule_s: float,
         posts: Posts | None = None,
         web_give_up_after_s: float | None = None,
+        lists: Lists | None = None,
         campaigns: Campaigns | None = None,
     ) -> None:
-        self._campaigns = campaigns
+        self._lists, self._campaigns = lists, campaigns
         self._posts, self._web_give_up_after_s = posts, web_give_up_after_s or give_up_after_s
         self._accept, self._desk, self._domains, self._ids, self._clock = accept, desk, domains, ids, clock
         self._gate, self._hostname = gate, hostname
@@ -145,10 +157,23 @@ class Submit:
         needed = kept or any(copy.end is None for copy in copies)
         return self._store(submission, _Whole(message, copies, None, None, needed), now)
 
+    def expanded(
+        self, message: StoredMessage, copies: list[Copy], options: Options, step: Step
+    ) -> "asyncio.Future[int]":
+        """Copies for members of a mailing list, and in the same commit how far that list has come. message: as all of
+        them get it, without its id and number of recipients.
+        """
+        now = self._clock.now()
+        message.id, message.recipients = self._ids.take(1 + len(copies)), len(copies)
+        keeps = self._posts is not None and self._posts.wants_header(message.domain_id)
+        whole = _Whole(message, copies, options, _header(message) if keeps else None, step=step)
+        return self._store(Submission(None, [], b"", "", now), whole, now)
+
     def _store(self, submission: Submission, whole: "_Whole", now: float) -> "asyncio.Future[int]":
         number, message = whole.message.id, whole.message
         rows, taken, sooner = self._split(submission, whole, now)
         assert message.content is not None
+        place = None if message.segment is None or message.position is None else (message.segment, message.position)
         future = self._accept.put(
             Accept(
                 (
@@ -163,10 +188,12 @@ class Submit:
                     message.options,
                     whole.header,
                 ),
-                message.content if whole.needed else b"",
+                message.content if whole.needed and place is None else b"",
                 rows,
                 self._records(whole, [row[0] for row in rows], now),
                 sooner,
+                place,
+                whole.step,
             )
         )
         answer: asyncio.Future[int] = future.get_loop().create_future()
@@ -218,6 +245,8 @@ class Submit:
             raise Refused(Reply(554, "5.4", f"Scheduled too far ahead: at most {self._max_schedule_s / 86_400:g} days"))
         flags = self._flags(submission, prepared, report)
         people = copies(submission, prepared.block, options, bool(flags & Flag.COMPOSE))
+        if self._lists is not None and not report:
+            people = [self._listed(self._lists, copy, prepared.block) for copy in people]
         number = self._ids.take(1 + len(people))
         message = self._message(submission, prepared, number, now, at if at is not None and at > now else None, flags)
         message.recipients = len(people)
@@ -227,6 +256,18 @@ class Submit:
         needed = not flags & Flag.TEST_MODE
         header = _header(message) if keeps else None
         return _Whole(message, people, options, header, needed)
+
+    @staticmethod
+    def _listed(lists: Lists, copy: Copy, block: HeaderBlock) -> Copy:
+        """What is for a mailing list waits as a post to it. Raises Refused."""
+        target = lists.target(copy.address) if isinstance(copy.address, Address) else None
+        if target is None:
+            return copy
+        assert isinstance(copy.address, Address)
+        why = lists.refusal(copy.address, block)
+        if why is not None:
+            raise Refused(why)
+        return replace(copy, address=target, personal=None)
 
     def _flags(self, submission: Submission, prepared: Prepared, report: bool) -> int:
         options, reverse = prepared.options, submission.reverse_path
@@ -263,15 +304,18 @@ class Submit:
         )
         if message.flags & Flag.REPORT:
             return records
-        labels = labels_of(options)
-        metric = Metric.ACCEPTED_INCOMING if message.flags & Flag.ROUTED else Metric.ACCEPTED_OUTGOING
-        records.counts = counts_of(domain_id, labels, metric, now, len(recipients))
+        labels, told = labels_of(options), [row[0] for row in records.events]
+        metric = Metric.ACCEPTED_INCOMING
+        if not message.flags & Flag.ROUTED:  # a list's members are counted and told of, each for himself
+            metric = Metric.ACCEPTED_OUTGOING
+            told = [event for event, copy in zip(told, whole.copies, strict=True) if not _is_post(copy)]
+        records.counts = counts_of(domain_id, labels, metric, now, len(told)) if told else []
         if options is not None and options.tags:
             records.tags = [(domain_id, tag, now) for tag in options.tags]
         if options is not None and options.campaign_keys:
             records.campaigned = [(row[0], 1) for row in records.events]
         if self._posts is not None:
-            records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, [row[0] for row in records.events], now)
+            records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, told, now)
         if message.flags & Flag.TEST_MODE:
             self._pretend(records, whole, recipients, now)
         for own, copy in zip(recipients, whole.copies, strict=True):
@@ -400,13 +444,20 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A message to store. header: kept for webhooks that tell it, else None. needed: so are its bytes."""
+    """A message to store. header: kept for webhooks that tell it, else None. needed: so are its bytes. step: of the
+    mailing list whose copies it has.
+    """
 
     message: StoredMessage
     copies: list[Copy]
     options: Options | None
     header: bytes | None
     needed: bool = True
+    step: Step | None = None
+
+
+def _is_post(copy: Copy) -> bool:
+    return isinstance(copy.address, ListPost)
 
 
 def _done(message: StoredMessage, own: int, copy: Copy) -> RecipientRow:

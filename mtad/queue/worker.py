@@ -15,7 +15,7 @@ from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.delivery.mx import Route
 from mtad.feedback.classify import Verdict
-from mtad.mail.address import is_url
+from mtad.mail.address import is_list, is_url
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
 from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
@@ -182,7 +182,7 @@ class Worker:
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""
         for job in list(self._jobs):
-            if not job.held.message.flags & Flag.ROUTED and self._office.maybe_suppressed(job.recipient):
+            if _may_be_suppressed(job) and (_is_for_member(job) or self._office.maybe_suppressed(job.recipient)):
                 await self._settle_suppressed(job)
         if not self._jobs:
             return True
@@ -211,8 +211,9 @@ class Worker:
             require_tls=bool(flags & Flag.REQUIRE_TLS),
         )
         _ask_for_notices(transaction, message, self._jobs)
-        if is_url(self._jobs[0].recipient.address):
+        if is_url(self._jobs[0].recipient.address) or is_list(self._jobs[0].recipient.address):
             transaction.personal = tuple([job.recipient.personal for job in self._jobs])
+            transaction.ids = tuple([job.recipient.id for job in self._jobs])
         if posted:
             transaction.read = partial(self._read, self._jobs[0])
         outcomes: list[Outcome]
@@ -303,6 +304,16 @@ class Worker:
             self._session.close()
             self._session = None
             self._site.live[self._source] -= 1
+
+
+def _may_be_suppressed(job: Job) -> bool:
+    """What is only sent on for others is not, and neither is a list, whose members are asked for one by one."""
+    return not job.held.message.flags & Flag.ROUTED and not is_list(job.recipient.address)
+
+
+def _is_for_member(job: Job) -> bool:
+    """He may have left the list since the copy was made."""
+    return job.held.options is not None and job.held.options.list_number > 0
 
 
 def _grew_wide(job: Job, chunks: tuple[bytes, ...]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from mtad.mail.address import is_url, key_of, without_password
+from mtad.mail.address import is_url, key_of, shown, without_password
 from mtad.mail.event import INTERNAL, Event, EventType
 from mtad.mail.ids import floor_at, made_at, queue_id
 from mtad.mail.options import options_from_json
@@ -64,7 +64,7 @@ def _event(row: tuple[Any, ...], everybody: tuple[str, ...] = ()) -> Event:
 def whom(address: str, orcpt: str | None) -> tuple[str, str]:
     """A recipient as events name him, and the URL that a route posts his copy to, without password, "" none."""
     if not is_url(address):
-        return address, ""
+        return shown(address), ""
     url = without_password(address)
     return (orcpt or "").partition(";")[2] or url, url
 

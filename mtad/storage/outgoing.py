@@ -14,6 +14,7 @@ import orjson
 
 from mtad.storage import sites
 from mtad.storage.database import insert_rows
+from mtad.storage.expansions import Expansions, Step
 from mtad.storage.record import Count, EventRow, Records, gather, record
 from mtad.storage.spool import Spool
 
@@ -93,6 +94,8 @@ class Accept:
     recipients: list[RecipientRow]
     records: Records
     sooner: Sequence[tuple[int, float]] = ()
+    place: tuple[int, int] | None = None  # of bytes that are in the spool already
+    step: Step | None = None  # of the expansion whose copies these are
 
 
 @dataclass(slots=True)
@@ -130,18 +133,24 @@ class Outgoing:
 
     def __init__(self, spool: Spool, inline_octets: int) -> None:
         self._spool, self._inline_octets = spool, inline_octets
+        self.expansions = Expansions(spool, inline_octets)
 
     def accept(self, connection: sqlite3.Connection, accepts: Sequence[Accept]) -> None:
         """A lane's apply. Bytes for the spool are synced here, before the commit that names them."""
-        large = [accept for accept in accepts if len(accept.content) > self._inline_octets]
+        large = [a for a in accepts if len(a.content) > self._inline_octets and a.place is None]
         places = dict(zip(map(id, large), self._spool.append(connection, [a.content for a in large]), strict=True))
+        shared = {id(a): a.place for a in accepts if a.place is not None}
+        if shared:
+            self._spool.retain(connection, [(a.place[0], a.message[3]) for a in accepts if a.place is not None])
+            places |= shared
         nowhere = (None, None)
         insert_rows(connection, _MESSAGES, 12, [a.message + places.get(id(a), nowhere) for a in accepts])
-        if len(large) < len(accepts):
+        if len(places) < len(accepts):
             small = [(a.message[0], a.content) for a in accepts if a.content and id(a) not in places]
             insert_rows(connection, _BODIES, 2, small)
         insert_rows(connection, _RECIPIENTS, 12, [row for a in accepts for row in a.recipients])
         record(connection, gather(a.records for a in accepts))
+        self.expansions.advance(connection, [a.step for a in accepts if a.step is not None])
         later = [news for a in accepts for news in a.sooner]
         if later:
             sites.sooner(connection, later)

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from mtad.mail.event import EventType
+from mtad.storage import lists
 from mtad.storage.outgoing import State, StoredMessage, StoredRecipient
 from mtad.storage.record import Records, record
 
@@ -53,6 +54,14 @@ def add(connection: sqlite3.Connection, kind: EventType, recipient_id: int, reco
 def leave(connection: sqlite3.Connection, records: Records) -> bool:
     """False, and nothing is written: all that records.unsubscribes says had been left before."""
     if all(connection.execute(_LEFT, row[:3]).fetchone() for row in records.unsubscribes):
+        return False
+    record(connection, records)
+    return True
+
+
+def leave_list(connection: sqlite3.Connection, number: int, key: str, records: Records) -> bool:
+    """The member of that key stays, and gets no more of the list's mail. False: he was no subscriber any more."""
+    if not lists.unsubscribe(connection, number, key):
         return False
     record(connection, records)
     return True

@@ -116,6 +116,10 @@ class Spool:
         log.error("spool-damaged", segment=segment, position=position, size=size)
         return None
 
+    def retain(self, connection: sqlite3.Connection, parts: Sequence[tuple[int, int]]) -> None:
+        """(segment, octets) that one more row needs: each row that names them releases them once."""
+        connection.executemany("UPDATE spool_segments SET live = live + ?2 WHERE segment = ?1", parts)
+
     def release(self, connection: sqlite3.Connection, parts: Sequence[tuple[int, int]]) -> None:
         """(segment, octets) not needed any more. `sweep` removes what is empty, once that is committed."""
         connection.executemany("UPDATE spool_segments SET live = live - ?2 WHERE segment = ?1", parts)

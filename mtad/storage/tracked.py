@@ -14,7 +14,9 @@ import orjson
 from mtad.mail.address import key_of
 from mtad.mail.event import EventType
 from mtad.mail.ids import floor_at, made_at
-from mtad.mail.metric import HOUR_S, Metric
+from mtad.mail.lists import list_label
+from mtad.mail.metric import HOUR_S, PERIOD_H, Metric
+from mtad.storage import lists
 from mtad.storage.outgoing import Flag
 from mtad.storage.record import Records, record
 
@@ -74,20 +76,27 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The recipient of a token, with what his message says. tags: as spelt by the sender. campaigns: their numbers."""
+    """The recipient of a token, with what his message says. tags: as spelt by the sender. campaigns: their numbers.
+    list_number: of the mailing list it came through, 0 none.
+    """
 
     domain_id: int
     message_id: int
     address: str
     tags: tuple[str, ...]
     campaigns: tuple[int, ...]
+    list_number: int = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return ("", *(f"t:{tag.lower()}" for tag in self.tags), *(f"c:{campaign}" for campaign in self.campaigns))
+        through = (list_label(self.list_number),) if self.list_number else ()
+        tags, campaigns = (f"t:{tag.lower()}" for tag in self.tags), (f"c:{campaign}" for campaign in self.campaigns)
+        return ("", *tags, *campaigns, *through)
 
     def left(self, scope: Scope) -> tuple[str, ...]:
-        """The tags that an unsubscribe of this scope leaves."""
+        """The tags that an unsubscribe of this scope leaves; none when it is a list that is left."""
+        if scope is Scope.LIST and self.list_number:
+            return ()
         return self.tags if scope is Scope.TAGS and self.tags else (ALL,)
 
 
@@ -110,8 +119,11 @@ class TrackedStore:
         left = _left_before(connection, [person for visit, person in found if visit.type is EventType.UNSUBSCRIBED])
         records = Records()
         for visit, person in found:
-            if visit.type is EventType.UNSUBSCRIBED and not self._leave(visit, person, left, records):
-                continue
+            if visit.type is EventType.UNSUBSCRIBED:
+                through_list = visit.scope is Scope.LIST and person.list_number
+                gone = _leave_list(connection, person) if through_list else self._leave(visit, person, left, records)
+                if not gone:
+                    continue
             first = visit.client.counted and (visit.recipient_id, int(visit.type)) in firsts
             if first:
                 firsts.remove((visit.recipient_id, int(visit.type)))
@@ -139,6 +151,11 @@ class TrackedStore:
         lanes = self.posts_for(visit.type, person.domain_id, False)[: IDS_PER_VISIT - 1]
         at = made_at(event)
         records.posts += [(event + place, lane, event, at) for place, lane in enumerate(lanes, 1)]
+
+
+def _leave_list(connection: sqlite3.Connection, person: _Known) -> bool:
+    """The member stays, and gets no more of its mail. False: he was no subscriber any more."""
+    return lists.unsubscribe(connection, person.list_number, key_of(person.address))
 
 
 def _detail(visit: Visit, person: _Known) -> dict[str, object]:
@@ -186,7 +203,7 @@ def _count(visit: Visit, person: _Known, first: bool, records: Records) -> None:
         ("device", visit.client.device if visit.client.device in _DEVICES else "unknown"),
     )
     records.aggregates += [
-        (domain_id, label, kind, value, metric, 1)
+        (domain_id, label, kind, value, metric, hour // PERIOD_H, 1)
         for label in person.labels
         for kind, value in values
         for metric in metrics
@@ -197,8 +214,8 @@ def _known(connection: sqlite3.Connection, recipients: Iterable[int]) -> dict[in
     # One row of JSON instead of many rows: each step of a statement costs a hand-over of the interpreter lock.
     [text] = connection.execute(_KNOWN, (orjson.dumps(list(recipients)).decode(), int(Flag.TEST_MODE))).fetchone()
     return {
-        number: _Known(domain_id, message_id, address, tuple(tags or ()), tuple(campaigns or ()))
-        for number, domain_id, message_id, address, tags, campaigns in orjson.loads(text)
+        number: _Known(domain_id, message_id, address, tuple(tags or ()), tuple(campaigns or ()), listed)
+        for number, domain_id, message_id, address, tags, campaigns, listed in orjson.loads(text)
     }
 
 
@@ -225,7 +242,8 @@ def expire_firsts(connection: sqlite3.Connection, before: float) -> int:
 _OPTIONS = "CASE WHEN json_valid(CAST(m.options AS TEXT)) THEN json_extract(CAST(m.options AS TEXT), '{}') END"
 _KNOWN = f"""
     SELECT json_group_array(json_array(r.id, r.domain_id, r.message_id, r.address,
-                                       {_OPTIONS.format("$.tags")}, {_OPTIONS.format("$.campaign_keys")}))
+                                       {_OPTIONS.format("$.tags")}, {_OPTIONS.format("$.campaign_keys")},
+                                       ifnull({_OPTIONS.format("$.list_number")}, 0)))
     FROM json_each(?) AS j CROSS JOIN recipients AS r ON r.id = j.value
     CROSS JOIN messages AS m ON m.id = r.message_id WHERE m.flags & ? = 0"""
 _FIRSTS = """

@@ -86,17 +86,17 @@ _FAULTS = (
     (
         "finished recipients without exactly one terminal event",
         "SELECT count(*) FROM recipients AS r WHERE r.state >= 2 AND"
-        " (SELECT count(*) FROM events AS e WHERE e.recipient_id = r.id AND e.type IN (2, 4, 12)) <> 1",
+        " (SELECT count(*) FROM events AS e WHERE e.recipient_id = r.id AND e.type IN (2, 4, 12, 14)) <> 1",
     ),
     (
         "queued recipients with a terminal event",
         "SELECT count(*) FROM recipients AS r WHERE r.state < 2 AND EXISTS"
-        " (SELECT 1 FROM events AS e WHERE e.recipient_id = r.id AND e.type IN (2, 4, 12))",
+        " (SELECT 1 FROM events AS e WHERE e.recipient_id = r.id AND e.type IN (2, 4, 12, 14))",
     ),
     (
         "recipients whose state does not match their terminal event",
         "SELECT count(*) FROM recipients AS r JOIN events AS e ON e.recipient_id = r.id"
-        " WHERE (e.type IN (2, 12) AND r.state <> 2) OR (e.type = 4 AND r.state <> 3)",
+        " WHERE (e.type IN (2, 12, 14) AND r.state <> 2) OR (e.type = 4 AND r.state <> 3)",
     ),
     (
         "queued recipients whose message has no bytes",

@@ -53,6 +53,7 @@ _FIRES: dict[EventType, tuple[Kind, ...]] = {
     EventType.INTERRUPTED: (),
     EventType.NOTIFIED: (),
     EventType.STORED: (),
+    EventType.EXPANDED: (),
 }
 
 

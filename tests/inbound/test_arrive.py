@@ -2,9 +2,10 @@
 
 import asyncio
 
-from mtad.inbound.arrive import Arrive
+from mtad.inbound.arrive import Arrive, Posted
 from mtad.mail.address import parse_address
 from mtad.mail.envelope import Submission
+from mtad.mail.reply import Refused, Reply
 
 
 class Both:
@@ -16,7 +17,8 @@ class Both:
         self.arrive = Arrive(
             lambda one: self._take(self.queued, one),
             lambda one: self._take(self.received, one),
-            lambda address: address.local.startswith("bounce+"),
+            lambda address: address.local.startswith(("bounce+", "both")),
+            lambda address: address.local in ("list", "both"),
         )
 
     def _take(self, where: list[Submission], one: Submission) -> "asyncio.Future[int]":
@@ -58,3 +60,33 @@ async def test_a_message_for_both_is_split_with_what_was_asked_for_each():
     assert (queued.notify, queued.orcpt) == ({1: "FAILURE"}, {0: "rfc822;a", 1: "rfc822;b"})
     assert [str(one) for one in received.recipients] == ["bounce+x@ours.example"]
     assert received.notify == {0: "NEVER"}
+
+
+async def test_mail_for_a_list_goes_to_the_queue_and_to_us_when_a_route_wants_it_too():
+    both = Both()
+    await both.arrive(to("list@ours.example"))
+    assert (len(both.queued), len(both.received)) == (1, 0)
+    await both.arrive(to("both@ours.example", "bounce+x@ours.example"))
+    assert [str(one) for one in both.queued[1].recipients] == ["both@ours.example"]
+    assert [str(one) for one in both.received[0].recipients] == ["both@ours.example", "bounce+x@ours.example"]
+    await both.arrive(to("both@ours.example", domain=""))
+    assert (len(both.queued), len(both.received)) == (2, 2)
+
+
+async def test_mail_of_the_api_for_a_list_goes_to_the_routes_besides_with_the_id_it_was_given():
+    both = Both()
+
+    def submit(one: Submission) -> "asyncio.Future[int]":
+        one.message_id = "made@ours.example"
+        return both._take(both.queued, one)
+
+    async def refuse(one: Submission) -> int:
+        both.received.append(one)
+        raise Refused(Reply(550, "1.1", "nobody"))
+
+    posted = Posted(submit, lambda one: asyncio.ensure_future(refuse(one)), lambda address: address.local == "both")
+    await posted(to("list@ours.example"))
+    assert (len(both.queued), len(both.received)) == (1, 0)
+    assert await posted(to("both@ours.example", "bob@their.example")) == 20
+    assert [str(one) for one in both.received[0].recipients] == ["both@ours.example"]
+    assert both.received[0].content == b"Message-ID: <made@ours.example>\r\n"

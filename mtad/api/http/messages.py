@@ -367,4 +367,4 @@ def _idempotency_key(call: Call) -> str:
     return (named[-1] if named else call.headers.get("Idempotency-Key", "")).strip()
 
 
-__all__ = ["Limits", "Messages", "Params", "Rendered", "Rendering"]
+__all__ = ["Limits", "Messages", "Params", "Rendered", "Rendering", "Submitting"]

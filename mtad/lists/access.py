@@ -1,0 +1,79 @@
+"""Access: may this message be posted to this list?
+
+Room: lists. Pure. May import: mail, message. Our own users may always; of others it depends on the list, and on whether
+they are who they say they are.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from mtad.mail.lists import AccessLevel, MailingList
+from mtad.mail.reply import Reply
+from mtad.message.headers import HeaderBlock
+from mtad.message.listed import has_been
+
+_AUTOMATIC = (b"auto-generated", b"auto-replied")
+
+
+class Proof(Enum):
+    """What the checks of a message say of its From. UNKNOWN: DNS did not tell, ask again later."""
+
+    PASSED = "passed"
+    NONE = "none"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message from the world. authors: the keys of all addresses in From. envelope: the key of the reverse-path, ""
+    the null one. members: those keys that are subscribed members'.
+    """
+
+    authors: tuple[str, ...]
+    envelope: str
+    proof: Proof
+    members: Collection[str] = ()
+
+
+def at_rcpt(found: MailingList) -> Reply | None:
+    """What a stranger hears when he names the list."""
+    return _readonly(found) if found.access_level is AccessLevel.READONLY else None
+
+
+def refusal(found: MailingList, block: HeaderBlock, mark: str, post: Post | None) -> Reply | None:
+    """post None: one of our own users wrote it."""
+    if has_been(block, found, mark):
+        return Reply(554, "4.6", f"This message has come from the list {found.address}: it goes round in a loop")
+    if post is None:
+        return None
+    if found.access_level is AccessLevel.READONLY:
+        return _readonly(found)
+    said = (block.first(b"auto-submitted") or b"").lower()
+    if not post.envelope or said.startswith(_AUTOMATIC):
+        return Reply(550, "7.1", f"The list {found.address} takes no automatic answers and no reports")
+    return _by_members(found, post) if found.access_level is AccessLevel.MEMBERS else None
+
+
+def _by_members(found: MailingList, post: Post) -> Reply | None:
+    if not post.authors or any(author not in post.members for author in post.authors):
+        words = f"Only members may write to {found.address}: subscribe, or write from the address that is subscribed"
+        return Reply(550, "7.1", words)
+    match post.proof:
+        case Proof.UNKNOWN:
+            return Reply(451, "7.1", f"Whether a member of {found.address} wrote this cannot be told now; try again")
+        case Proof.FAILED:
+            words = f"Only members may write to {found.address}, and nothing proves that the one in From did"
+            return Reply(550, "7.1", f"{words}: send it by the mail server of that address")
+        case Proof.PASSED:
+            return None
+    # Nobody vouches for From, so the reverse-path must not speak against it.
+    if post.envelope in post.members:
+        return None
+    words = f"Only members may write to {found.address}, and the envelope sender is none: send it from that address too"
+    return Reply(550, "7.1", words)
+
+
+def _readonly(found: MailingList) -> Reply:
+    return Reply(550, "7.1", f"The list {found.address} takes no mail from outside: log in with AUTH, or use the API")
