@@ -50,6 +50,19 @@ _METRICS: Mapping[str, tuple[Metric, ...]] = {
     "complained_count": (Metric.COMPLAINED,),
     "stored_count": (Metric.STORED,),
 }
+# A share of what was delivered, or of what was tried; a text with four decimals, as clients expect it.
+_TRIED = "processed_count"
+_RATES: Mapping[str, tuple[str, str]] = {
+    "delivered_rate": ("delivered_count", _TRIED),
+    "bounced_rate": ("bounced_count", _TRIED),
+    "permanent_fail_rate": ("permanent_failed_count", _TRIED),
+    "opened_rate": ("opened_count", "delivered_count"),
+    "unique_opened_rate": ("unique_opened_count", "delivered_count"),
+    "clicked_rate": ("clicked_count", "delivered_count"),
+    "unique_clicked_rate": ("unique_clicked_count", "delivered_count"),
+    "unsubscribed_rate": ("unsubscribed_count", "delivered_count"),
+    "complained_rate": ("complained_count", "delivered_count"),
+}
 _DEFAULT = ("accepted_count", "delivered_count", "failed_count", "opened_count", "clicked_count")
 
 
@@ -81,12 +94,14 @@ class Analytics:
 
     async def metrics(self, call: Call) -> Answer:
         asked, body = _time(call), body_of(call)
-        names = [name for name in _texts(body.get("metrics")) if name in _METRICS] or list(_DEFAULT)
+        names = [name for name in _texts(body.get("metrics")) if name in _METRICS or name in _RATES]
+        names = names or list(_DEFAULT)
         dimensions = _texts(body.get("dimensions"))
         rows = await self._database.read(accounts.domains)
         wanted = _domains(body.get("filter"))
         ids = [row.id for row in rows if wanted is None or row.name in wanted]
-        metrics = tuple({metric for name in names for metric in _METRICS[name]})
+        counted = {one for name in names for one in _RATES.get(name, (name,))}
+        metrics = tuple({metric for name in counted for metric in _METRICS[name]})
         steps = await steps_of(self._database, ids, "", asked, metrics)
         items = [] if set(dimensions) - {"time"} else _items(steps, names, "time" in dimensions)
         limit, skip = _page(body.get("pagination"))
@@ -215,8 +230,17 @@ def _items(steps: Sequence[Step], names: Sequence[str], by_time: bool) -> list[d
     ]
 
 
-def _numbers(counts: Counts, names: Iterable[str]) -> dict[str, int]:
-    return {name: totals.total(counts, _METRICS[name]) for name in names}
+def _numbers(counts: Counts, names: Iterable[str]) -> dict[str, int | str]:
+    return {name: _rate(counts, *_RATES[name]) if name in _RATES else _number(counts, name) for name in names}
+
+
+def _number(counts: Counts, name: str) -> int:
+    return totals.total(counts, _METRICS[name])
+
+
+def _rate(counts: Counts, part: str, whole: str) -> str:
+    of = _number(counts, whole)
+    return f"{_number(counts, part) / of if of else 0.0:.4f}"
 
 
 def _sum(steps: Iterable[Step]) -> dict[Metric, int]:

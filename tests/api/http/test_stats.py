@@ -206,3 +206,15 @@ async def test_metrics_by_time_and_of_some_domains(client, count):
     assert found["items"] == []
     for bad in ({"filter": {"AND": [1]}}, {"pagination": {"limit": "x"}}, {"duration": "x"}, {"start": "x"}):
         await client.json("POST", "/v1/analytics/metrics", 400, json=bad)
+
+
+async def test_rates_are_texts_and_never_a_division_by_nothing(client, count):
+    await count(Metric.DELIVERED_SMTP, 3)
+    await count(Metric.FAILED_BOUNCE, 1)
+    await count(Metric.CLICKED, 1)
+    names = ["delivered_rate", "clicked_rate", "bounced_rate", "delivered_count", "unheard_of"]
+    body = {"dimensions": ["time"], "metrics": names, "duration": "1d"}
+    found = await client.json("POST", "/v1/analytics/metrics", json=body)
+    nothing = {"delivered_rate": "0.0000", "clicked_rate": "0.0000", "bounced_rate": "0.0000", "delivered_count": 0}
+    some = {"delivered_rate": "0.7500", "clicked_rate": "0.3333", "bounced_rate": "0.2500", "delivered_count": 3}
+    assert [item["metrics"] for item in found["items"]] == [nothing, some]
