@@ -19,7 +19,7 @@ from mtad.api.http.events import Events
 from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys
 from mtad.api.http.logs import Logs
-from mtad.api.http.messages import Limits, Messages
+from mtad.api.http.messages import Limits, Messages, Submitting
 from mtad.api.http.routes import Routes
 from mtad.api.http.settings import Settings
 from mtad.api.http.stats import Stats

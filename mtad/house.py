@@ -175,6 +175,10 @@ class House:
         await self.lists.load()
         self.posts = Posts(self.hooks.posts_for, self.ids, self._tells_header)
 
+    def _list_domain(self, name: str) -> int:
+        row = self.tenants.receiving(name)
+        return row.id if row is not None else 0
+
     def _tells_header(self, domain_id: int) -> bool:
         """A webhook of the domain tells the header of its messages."""
         return any(self.hooks.posts_for(kind, domain_id) for kind in _WITH_HEADER)
@@ -262,6 +266,10 @@ class House:
         )
         self._build_submit()
 
+    async def _rewrites_from(self, content: bytes, domain: str) -> bool:
+        assert self.checks is not None
+        return await inward.rewrites_from(self.config, self.checks, self.tenants, content, domain)
+
     def _web_give_up_s(self) -> float:
         """Behind the last try of a post."""
         return sum(self.config.webhooks.waits_s) + 60.0
@@ -284,7 +292,9 @@ class House:
             posts=self.posts,
             web_give_up_after_s=self._web_give_up_s(),
             campaigns=self.campaigns,
+            lists=self.lists,
         )
+        self.expander.submit = self.submit
         self.notifier = Notifier(
             submit=self.submit,
             database=self.database,
@@ -292,9 +302,7 @@ class House:
             ids=self.ids,
             clock=self.clock,
             config=config.bounces,
-            lists=self.lists,
             hostname=self.hostname,
-        self.expander.submit = self.submit
             max_hops=config.smtp.max_hops,
             wants=self.tenants.wants_dsn,
             name_of=self.tenants.name_of,
@@ -318,6 +326,7 @@ class House:
             clock=clock,
             config=config,
             hostname=self.hostname,
+            lists=self.lists,
         )
         self.receive = Receive(
             tokens=self.tokens,
@@ -326,7 +335,6 @@ class House:
             clock=self.clock,
             posts=self.posts,
             classifier=lambda: self.settler.classifier,
-            lists=self.lists,
             is_ours=self.tenants.is_ours,
             name_of=self.tenants.name_of,
             failed=self._on_failed,
@@ -383,6 +391,7 @@ class House:
             connect_s=config.connect_timeout_s,
             total_s=config.timeout_s,
             waits_s=config.retry_waits_s,
+            scale=config.scale,
             keep_s=config.keep_s,
             allow_private=self.config.http.allow_private_targets,
         )
@@ -409,7 +418,6 @@ class House:
             if self.receive.takes(to):
                 report = make(content, to, about, self.hostname, self.clock.now())
                 self.receive(Submission(None, [to], report, "", self.clock.now(), peer="127.0.0.1"))
-            scale=config.scale,
         except (BadAddress, Refused) as error:
             log.warning("report-not-made", rcpt=recipient, cause=error)
 
@@ -514,10 +522,16 @@ class House:
             environ=os.environ,
         )
 
+    def _is_list(self, address: Address) -> bool:
+        return self.lists.find(address) is not None
+
     def _stranger(self, address: Address) -> Reply | None:
         """What somebody who has not logged in is told of a recipient: we take what is for us, and are no relay."""
         if self.receive.takes(address):
             return None
+        closed = self.lists.at_rcpt(address)
+        if closed is not None:
+            return closed
         if self.tenants.receiving(address.domain) is not None:
             return postmaster.refusal(address)
         return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")
@@ -529,9 +543,6 @@ class House:
             disk=lambda: self.health.disk,
             memory=lambda: (self.budget.used + self.memory.used, self.budget.limit + self.memory.limit),
             lag_s=lambda: self.lag_s,
-        closed = self.lists.at_rcpt(address)
-        if closed is not None:
-            return closed
             accepted=lambda: self.submit.accepted,
             delivered=lambda: tally.delivered,
             deferred=lambda: tally.deferred,

@@ -256,6 +256,12 @@ class InboundConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListsConfig(Section):
+    NAME: ClassVar[str] = "lists"
+    from_rewrite: Annotated[str, one_of("dmarc", "never", "always")] = "dmarc"  # when copies have the list in From
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingConfig(Section):
     NAME: ClassVar[str] = "tracking"
     unsubscribe_on_get: bool = True  # following the link is enough; else its page asks once more
@@ -266,23 +272,23 @@ class TrackingConfig(Section):
 class WebhookConfig(Section):
     NAME: ClassVar[str] = "webhooks"
     retry_waits_s: Ladder = (600.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0)
+    scale: Annotated[float, between(0.000_01, 1000)] = 1.0  # all of retry_waits_s times this
     connect_timeout_s: Seconds = 10.0
     timeout_s: Seconds = 30.0  # of the whole exchange
     connections: Count = 100
     connections_per_webhook: Count = 4
     keep_s: Seconds = 7 * 86_400.0  # what was posted, and every attempt
 
-    scale: Annotated[float, between(0.000_01, 1000)] = 1.0  # all of retry_waits_s times this
+    @property
+    def waits_s(self) -> tuple[float, ...]:
+        return tuple(wait_s * self.scale for wait_s in self.retry_waits_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     server: ServerConfig = ServerConfig()
     smtp: SmtpConfig = SmtpConfig()
     http: HttpConfig = HttpConfig()
-    @property
-    def waits_s(self) -> tuple[float, ...]:
-        return tuple(wait_s * self.scale for wait_s in self.retry_waits_s)
-
     api: ApiConfig = ApiConfig()
     dns: DnsConfig = DnsConfig()
     store: StoreConfig = StoreConfig()
@@ -290,6 +296,7 @@ class Config:
     delivery: DeliveryConfig = DeliveryConfig()
     bounces: BounceConfig = BounceConfig()
     inbound: InboundConfig = InboundConfig()
+    lists: ListsConfig = ListsConfig()
     tracking: TrackingConfig = TrackingConfig()
     webhooks: WebhookConfig = WebhookConfig()
     shaping_file: Path | None = None  # none: the file that comes with mtad
