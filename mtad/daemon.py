@@ -244,6 +244,7 @@ class _Life:
             partial(stored.expire, outgoing=house.outgoing, before=now - self.config.inbound.stored_keep_s),
             partial(upkeep.expire_captured, before=now - store.captured_keep_s),
             partial(counters.expire_counters, before=now - store.counters_keep_s),
+            partial(counters.expire_aggregates, before=now - store.counters_keep_s),
             partial(idempotency.expire_idempotency, before=now - KEEP_S),
             partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
         ):
@@ -311,6 +312,8 @@ class _Life:
             self.config = config
             self.house.settler.reload(classifier, plan)
             self.house.runner.book.reload(shaping)
+            if self.house.places is not None:
+                self.house.places.load(config.tracking.geoip_file)
             log_module.start(config.server.log_level)
             log.info("reloaded", restart_needed=",".join(waiting) or None)
         notify_systemd("READY=1")
@@ -325,8 +328,6 @@ async def _served(
     runner = Runner(app, token, connections, max_line_size=MAX_LINE, keepalive_timeout=HTTP_IDLE_S)
     await runner.setup()
     try:
-            if self.house.places is not None:
-                self.house.places.load(config.tracking.geoip_file)
         for text in listen:
             host, port = parse_listen(text)
             try:

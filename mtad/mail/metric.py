@@ -32,3 +32,4 @@ class Metric(IntEnum):
 
 
 HOUR_S = 3600
+PERIOD_H = 720  # aggregates are counted by so many hours

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import orjson
 
-from mtad.mail.metric import HOUR_S, Metric
+from mtad.mail.metric import HOUR_S, PERIOD_H, Metric
 
 BATCH = 5000  # rows of one transaction
 MAX_STEPS = 20_000  # of one answer
@@ -126,10 +126,18 @@ def tag_days(
     return found
 
 
+def totals(connection: sqlite3.Connection, label: str) -> dict[Metric, int]:
+    """What is counted under a label in all domains there are, as long as counters are kept."""
+    return {Metric(number): n for number, n in connection.execute(_TOTALS, (label,))}
+
+
 def aggregates(
     connection: sqlite3.Connection, domain_id: int, label: str, kind: str, limit: int = 1000
 ) -> dict[str, dict[Metric, int]]:
-    """What was counted by value ("us", "gmail.com", "mobile"), since ever. kind: "country", "provider", "device"."""
+    """What was counted by value ("us", "gmail.com", "mobile"), as long as it is kept.
+
+    kind: "country", "provider", "device".
+    """
     found: dict[str, dict[Metric, int]] = {}
     for value, number, n in connection.execute(_AGGREGATES, (domain_id, label, kind, limit)):
         found.setdefault(value, {})[Metric(number)] = n
@@ -139,6 +147,11 @@ def aggregates(
 def expire_counters(connection: sqlite3.Connection, before: float) -> int:
     """Remove up to BATCH counters of hours that ended by `before` (epoch seconds). How many went."""
     return connection.execute(_EXPIRE, (int(before) // HOUR_S, BATCH)).rowcount
+
+
+def expire_aggregates(connection: sqlite3.Connection, before: float) -> int:
+    """Remove up to BATCH aggregates of periods that ended by `before` (epoch seconds). How many went."""
+    return connection.execute(_EXPIRE_AGGREGATES, (int(before) // (PERIOD_H * HOUR_S), BATCH)).rowcount
 
 
 def tags(
@@ -225,15 +238,23 @@ _ALL_TAGS = """
     WHERE instr(tag, lower(?1)) GROUP BY tag ORDER BY tag LIMIT ?2 OFFSET ?3"""
 # The limit is one of values, not of rows: a value comes with all it has.
 _AGGREGATES = """
-    SELECT value, metric, n FROM aggregates WHERE domain_id = ?1 AND label = ?2 AND kind = ?3 AND value IN (
+    SELECT value, metric, sum(n) FROM aggregates WHERE domain_id = ?1 AND label = ?2 AND kind = ?3 AND value IN (
         SELECT value FROM aggregates WHERE domain_id = ?1 AND label = ?2 AND kind = ?3
-        GROUP BY value ORDER BY sum(n) DESC LIMIT ?4)"""
+        GROUP BY value ORDER BY sum(n) DESC LIMIT ?4)
+    GROUP BY value, metric"""
+_TOTALS = """
+    SELECT metric, sum(n) FROM counters WHERE domain_id IN (SELECT id FROM domains) AND label = ? GROUP BY metric"""
 _EXPIRE = """
     DELETE FROM counters WHERE (domain_id, label, metric, hour) IN (
         SELECT domain_id, label, metric, hour FROM counters WHERE hour < ? ORDER BY hour LIMIT ?)"""
+_EXPIRE_AGGREGATES = """
+    DELETE FROM aggregates WHERE (domain_id, label, kind, value, metric, period) IN (
+        SELECT domain_id, label, kind, value, metric, period FROM aggregates
+        WHERE period < ? ORDER BY period LIMIT ?)"""
 _FORGET_COUNTERS = """
     DELETE FROM counters WHERE (domain_id, label, metric, hour) IN (
         SELECT domain_id, label, metric, hour FROM counters WHERE domain_id = ? AND label = ? LIMIT ?)"""
 _FORGET_AGGREGATES = """
-    DELETE FROM aggregates WHERE (domain_id, label, kind, value, metric) IN (
-        SELECT domain_id, label, kind, value, metric FROM aggregates WHERE domain_id = ? AND label = ? LIMIT ?)"""
+    DELETE FROM aggregates WHERE (domain_id, label, kind, value, metric, period) IN (
+        SELECT domain_id, label, kind, value, metric, period FROM aggregates
+        WHERE domain_id = ? AND label = ? LIMIT ?)"""

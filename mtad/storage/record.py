@@ -16,8 +16,8 @@ from mtad.storage.database import insert_rows
 EventRow = tuple[int, int, int, int | None, int | None, bytes | None]
 # (domain_id, label, metric, hour, n)
 Count = tuple[int, str, int, int, int]
-# (domain_id, label, kind: "country", "provider" or "device", value, metric, n)
-Aggregate = tuple[int, str, str, str, int, int]
+# (domain_id, label, kind: "country", "provider" or "device", value, metric, period: hour // PERIOD_H, n)
+Aggregate = tuple[int, str, str, str, int, int, int]
 # (post id, lane: the webhook's id, event id, due_at)
 PostRow = tuple[int, int, int, float]
 # (domain_id, address in the form for comparing, code, error, rule, created_at)
@@ -111,9 +111,9 @@ def _count(connection: sqlite3.Connection, counts: list[Count]) -> None:
 
 
 def _aggregate(connection: sqlite3.Connection, aggregates: list[Aggregate]) -> None:
-    sums: dict[tuple[int, str, str, str, int], int] = {}
-    for domain_id, label, kind, value, metric, n in aggregates:
-        key = (domain_id, label, kind, value, metric)
+    sums: dict[tuple[int, str, str, str, int, int], int] = {}
+    for domain_id, label, kind, value, metric, period, n in aggregates:
+        key = (domain_id, label, kind, value, metric, period)
         sums[key] = sums.get(key, 0) + n
     connection.executemany(_AGGREGATE, [(*key, n) for key, n in sums.items()])
 
@@ -134,7 +134,7 @@ _COUNTER = """
     INSERT INTO counters (domain_id, label, metric, hour, n) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET n = n + excluded.n"""
 _AGGREGATE = """
-    INSERT INTO aggregates (domain_id, label, kind, value, metric, n) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO aggregates (domain_id, label, kind, value, metric, period, n) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET n = n + excluded.n"""
 _TAG = """
     INSERT INTO tags (domain_id, tag, shown, first_at, last_at) VALUES (?, ?, ?, ?, ?)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtad.mail.metric import Metric
+from mtad.mail.metric import PERIOD_H, Metric
 from mtad.storage import counters
 from mtad.storage.counters import Resolution, Tag
 from mtad.storage.database import migrate
@@ -100,12 +100,27 @@ def test_old_counters_go_in_batches(connection, monkeypatch):
 
 
 def test_aggregates_by_value(connection):
-    rows = [(1, "t:news", "country", value, int(Metric.OPENED), n) for value, n in (("us", 3), ("de", 1), ("fr", 2))]
-    other = (1, "t:news", "device", "mobile", int(Metric.OPENED), 9)
-    record(connection, Records(aggregates=[*rows, (*rows[0][:4], int(Metric.CLICKED), 1), other]))
+    rows = [(1, "t:news", "country", value, int(Metric.OPENED), 1, n) for value, n in (("us", 3), ("de", 1), ("fr", 2))]
+    other = (1, "t:news", "device", "mobile", int(Metric.OPENED), 1, 9)
+    later = (1, "t:news", "country", "us", int(Metric.OPENED), 2, 4)
+    record(connection, Records(aggregates=[*rows, later, (*rows[0][:4], int(Metric.CLICKED), 1, 1), other]))
     found = counters.aggregates(connection, 1, "t:news", "country")
-    assert found == {"us": {Metric.OPENED: 3, Metric.CLICKED: 1}, "de": {Metric.OPENED: 1}, "fr": {Metric.OPENED: 2}}
+    assert found == {"us": {Metric.OPENED: 7, Metric.CLICKED: 1}, "de": {Metric.OPENED: 1}, "fr": {Metric.OPENED: 2}}
     assert set(counters.aggregates(connection, 1, "t:news", "country", limit=2)) == {"us", "fr"}
+
+
+def test_old_aggregates_go_a_few_at_a_time(connection, monkeypatch):
+    monkeypatch.setattr(counters, "BATCH", 2)
+    now = NOW // (PERIOD_H * 3600)
+    rows = [
+        (1, "", "provider", f"{n}.example", int(Metric.OPENED), period, 1)
+        for n in range(2)
+        for period in range(now - 2, now + 1)
+    ]
+    record(connection, Records(aggregates=rows))
+    before = NOW - PERIOD_H * 3600  # the period that this is in stays whole
+    assert [counters.expire_aggregates(connection, before) for _ in range(2)] == [2, 0]
+    assert counters.aggregates(connection, 1, "", "provider") == {f"{n}.example": {Metric.OPENED: 2} for n in range(2)}
 
 
 def test_tags_in_any_case_with_pages(connection):
@@ -128,7 +143,7 @@ def test_a_deleted_tag_takes_its_numbers_with_it_and_no_others(connection):
         count(connection, NOW - n * 3600, label="t:news")
     count(connection, NOW, label="t:news", domain=2)
     count(connection, NOW)
-    record(connection, Records(aggregates=[(1, "t:news", "country", "us", 13, 1)]))
+    record(connection, Records(aggregates=[(1, "t:news", "country", "us", 13, 1, 1)]))
     assert [counters.delete_tag(connection, 1, "NEWS", limit=4) for _ in range(3)] == [6, 1, 0]
     assert connection.execute("SELECT count(*) FROM counters").fetchone() == (2,)
     assert counters.tag(connection, 2, "news") is not None

@@ -29,7 +29,7 @@ def test_the_same_counter_is_summed_within_a_batch_and_with_what_is_there(connec
 
 
 def test_aggregates_are_summed_too(connection):
-    row = (1, "", "country", "us", int(Metric.CLICKED), 1)
+    row = (1, "", "country", "us", int(Metric.CLICKED), 7, 1)
     record(connection, gather([Records(aggregates=[row, row]), Records(aggregates=[row])]))
     record(connection, Records(aggregates=[row]))
     assert connection.execute("SELECT value, n FROM aggregates").fetchall() == [("us", 4)]

@@ -51,7 +51,7 @@ async def used(write):
     await write(counts=[(1, "t:newsletter", int(Metric.OPENED), hour, 5), (1, "", int(Metric.OPENED), hour, 9)])
     numbers = ((Metric.OPENED, 5), (Metric.OPENED_UNIQUE, 2))
     kinds = (("country", "us"), ("provider", "gmail.com"), ("device", "mobile"))
-    await write(aggregates=[(1, "t:newsletter", *kind, int(metric), n) for kind in kinds for metric, n in numbers])
+    await write(aggregates=[(1, "t:newsletter", *kind, int(metric), 1, n) for kind in kinds for metric, n in numbers])
 
 
 def path_of(url):
