@@ -110,7 +110,7 @@ class CampaignOperations(Base):
         def work(connection: sqlite3.Connection) -> CampaignList:
             domain_id = _domain_id(connection, host)
             total, rows = campaigns.page(connection, domain_id, limit, skip)
-            counts = campaigns.counted(connection, domain_id, [row.number for row in rows])
+            counts = campaigns.counted(connection, [row.number for row in rows])
             return CampaignList(total, tuple(_view(host, row, counts.get(row.number, {})) for row in rows))
 
         return await self._read(work)
@@ -120,7 +120,7 @@ class CampaignOperations(Base):
 
         def work(connection: sqlite3.Connection) -> CampaignView:
             row = _find(connection, host, id)
-            counts = campaigns.counted(connection, row.domain_id, [row.number])
+            counts = campaigns.counted(connection, [row.number])
             return _view(host, row, counts.get(row.number, {}))
 
         return await self._read(work)
@@ -160,12 +160,17 @@ class CampaignOperations(Base):
         await self._campaigns_changed()
         while await self._write(partial(campaign_events.purge, number=row.number)):
             continue
-        while await self._write(partial(counters.forget_label, domain_id=row.domain_id, label=row.label)):
+        while await self._write(partial(_forget_counters, label=row.label)):
             continue
 
     async def _campaigns_changed(self) -> None:
         if self.campaigning is not None:
             await self.campaigning.load()
+
+
+def _forget_counters(connection: sqlite3.Connection, label: str) -> int:
+    """Of all domains: that of a mailing list may be another. How many rows went."""
+    return sum(counters.forget_label(connection, row.id, label) for row in accounts.domains(connection))
 
 
 def _domain_id(connection: sqlite3.Connection, name: str) -> int:

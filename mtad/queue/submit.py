@@ -313,7 +313,7 @@ class Submit:
         if options is not None and options.tags:
             records.tags = [(domain_id, tag, now) for tag in options.tags]
         if options is not None and options.campaign_keys:
-            records.campaigned = [(row[0], 1) for row in records.events]
+            records.campaigned = [(event, 1) for event in told]
         if self._posts is not None:
             records.posts = self._posts.rows(EventType.ACCEPTED, domain_id, told, now)
         if message.flags & Flag.TEST_MODE:

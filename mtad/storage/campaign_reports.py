@@ -5,7 +5,7 @@ other campaigns. A run may be long: ask by Database.study.
 """
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,8 @@ from mtad.storage.campaign_events import TOLD, Word, second_of
 from mtad.storage.lookups import Named
 
 UNKNOWN = "Unknown"
-MAX_MAILINGS = 10_000  # to one recipient; of more, the first this many that are found
+MAX_MAILINGS = 10_000  # to one recipient
+MAX_DOMAINS = 100
 
 
 class Key(StrEnum):
@@ -158,15 +159,15 @@ def count_stats(connection: sqlite3.Connection, campaign: int, keys: Sequence[Ke
     return int(number)
 
 
-def events(connection: sqlite3.Connection, campaign: int, domain_id: int, wanted: Wanted, page: Page) -> list[Told]:
+def events(connection: sqlite3.Connection, campaign: int, wanted: Wanted, page: Page) -> list[Told]:
     """Newest first."""
-    runs, values = _events(connection, campaign, domain_id, wanted, _TOLD)
+    runs, values = _events(connection, campaign, wanted, _TOLD)
     rows = connection.execute(f"{runs} ORDER BY id DESC LIMIT ? OFFSET ?", (*values, page.limit, page.skip))
     return [_told(row) for row in rows]
 
 
-def count_events(connection: sqlite3.Connection, campaign: int, domain_id: int, wanted: Wanted) -> int:
-    runs, values = _events(connection, campaign, domain_id, wanted, "1")
+def count_events(connection: sqlite3.Connection, campaign: int, wanted: Wanted) -> int:
+    runs, values = _events(connection, campaign, wanted, "1")
     [number] = connection.execute(f"SELECT count(*) FROM ({runs})", values).fetchone()
     return int(number)
 
@@ -181,9 +182,7 @@ def _at(places: Mapping[Key, str]) -> tuple[str, list[Any]]:
     return where, list(places.values())
 
 
-def _events(
-    connection: sqlite3.Connection, campaign: int, domain_id: int, wanted: Wanted, columns: str
-) -> tuple[str, list[Any]]:
+def _events(connection: sqlite3.Connection, campaign: int, wanted: Wanted, columns: str) -> tuple[str, list[Any]]:
     """One SELECT for each run, and its values."""
     where, values = _at(wanted.places)
     start = f"SELECT {columns} FROM campaign_events WHERE campaign = ?"
@@ -196,12 +195,12 @@ def _events(
             runs.append(f"{start} AND recipient = ? AND word <> {int(Word.DELIVERED)} AND word IN ({others}){where}")
             given += [campaign, wanted.recipient, *values]
         if Word.DELIVERED in words:
-            ids = orjson.dumps(sorted(_deliveries(connection, campaign, domain_id, wanted.recipient))).decode()
-            runs.append(
-                f"{start} AND word = {int(Word.DELIVERED)} AND id IN (SELECT value FROM json_each(?))"
-                f" AND recipient = ?{where}"
-            )
-            given += [campaign, ids, wanted.recipient, *values]
+            ids, only = _deliveries(connection, campaign, wanted.recipient), ""
+            if ids is not None:
+                only = " AND id IN (SELECT value FROM json_each(?))"
+                values = [orjson.dumps(ids).decode(), *values]
+            runs.append(f"{start} AND word = {int(Word.DELIVERED)} AND recipient = ?{only}{where}")
+            given += [campaign, wanted.recipient, *values]
     else:
         for word in words:
             runs.append(f"{start} AND word = {int(word)}{where}")
@@ -209,14 +208,19 @@ def _events(
     return " UNION ALL ".join(runs), given
 
 
-def _deliveries(connection: sqlite3.Connection, campaign: int, domain_id: int, recipient: str) -> Collection[int]:
-    """Events that may be deliveries to a recipient: by the lookups, and those that are not in them yet."""
-    key = lookups.key_of(domain_id, Named.ADDRESS, recipient)
-    known = lookups.find(connection, [key], 1 << 62, MAX_MAILINGS)
+def _deliveries(connection: sqlite3.Connection, campaign: int, recipient: str) -> list[int] | None:
+    """Events that may be deliveries to a recipient: by the lookups, and those that are not in them yet. None: it is
+    as well to look at them all. Mail through a mailing list is of the list's domain, so any domain may have sent it.
+    """
+    domains = connection.execute("SELECT id FROM domains LIMIT ?", (MAX_DOMAINS + 1,)).fetchall()
+    keys = [lookups.key_of(domain_id, Named.ADDRESS, recipient) for (domain_id,) in domains]
+    known = lookups.find(connection, keys, 1 << 62, MAX_MAILINGS) if len(keys) <= MAX_DOMAINS else []
+    if len(keys) > MAX_DOMAINS or len(known) == MAX_MAILINGS:
+        return None
     delivered = int(EventType.DELIVERED)
     found = connection.execute(_DELIVERED_TO, (orjson.dumps(known).decode(), delivered)).fetchall()
     new = connection.execute(_NEW, (campaign, lookups.upto(connection))).fetchall()
-    return {number for (number,) in (*found, *new)}
+    return sorted({number for (number,) in (*found, *new)})
 
 
 def _told(row: tuple[Any, ...]) -> Told:

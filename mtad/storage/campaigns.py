@@ -81,16 +81,18 @@ def remove(connection: sqlite3.Connection, number: int) -> bool:
     return connection.execute("DELETE FROM campaigns WHERE number = ?", (number,)).rowcount > 0
 
 
-def counted(connection: sqlite3.Connection, domain_id: int, numbers: Iterable[int]) -> dict[int, dict[Metric, int]]:
-    """What was counted of each, since counters are kept; nothing of one is no entry."""
+def counted(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, dict[Metric, int]]:
+    """What was counted of each, since counters are kept; nothing of one is no entry. Mail through a mailing list is
+    counted for the list's domain, which may be another than the campaign's: so all of them are looked at.
+    """
     found: dict[int, dict[Metric, int]] = {}
     labels = {label_of(number): number for number in numbers}
-    rows: Iterable[tuple[Any, ...]] = connection.execute(_COUNTED, (domain_id, orjson.dumps(list(labels)).decode()))
+    rows: Iterable[tuple[Any, ...]] = connection.execute(_COUNTED, (orjson.dumps(list(labels)).decode(),))
     for label, metric, n in rows:
         found.setdefault(labels[label], {})[Metric(metric)] = n
     return found
 
 
 _COUNTED = """
-    SELECT label, metric, sum(n) FROM counters
-    WHERE domain_id = ?1 AND label IN (SELECT value FROM json_each(?2)) GROUP BY label, metric"""
+    SELECT label, metric, sum(n) FROM counters WHERE domain_id IN (SELECT id FROM domains)
+        AND label IN (SELECT value FROM json_each(?1)) GROUP BY label, metric"""

@@ -12,7 +12,7 @@ from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, floor_at, made_at
 from mtad.mail.metric import Metric
 from mtad.mail.options import Options
-from mtad.storage import accounts, campaign_events, campaigns, counters
+from mtad.storage import accounts, campaign_events, campaigns, counters, lookups
 from mtad.storage import campaign_reports as reports
 from mtad.storage.campaign_events import DELIVERED_KEEP_S, TOLD, Word
 from mtad.storage.campaign_reports import PLACES, TIMES, Key, Page, Wanted
@@ -75,7 +75,7 @@ class Book:
         return {word.name.lower(): n for word, n in one.totals.items() if n}
 
     def rows(self, number, **wanted):
-        return reports.events(self.connection, number, self.domain, Wanted(**wanted), ALL)
+        return reports.events(self.connection, number, Wanted(**wanted), ALL)
 
 
 @pytest.fixture
@@ -193,8 +193,6 @@ def test_events_are_found_by_word_recipient_and_place(book, spring):
 
 
 def test_the_deliveries_to_a_recipient_are_found_by_the_lookups_and_before_them(book, spring):
-    from mtad.storage import lookups
-
     before = book.rows(spring, recipient="ann@a.example", words=(Word.DELIVERED,))
     lookups.add(book.connection, lookups.gather(book.connection, 0, book.ids.last))
     assert book.rows(spring, recipient="ann@a.example", words=(Word.DELIVERED,)) == before
@@ -213,7 +211,7 @@ def test_no_list_of_events_looks_at_other_campaigns(book, spring):
 
 
 def _plan(book, number, wanted):
-    runs, values = reports._events(book.connection, number, book.domain, wanted, "id, word")
+    runs, values = reports._events(book.connection, number, wanted, "id, word")
     rows = book.connection.execute(f"EXPLAIN QUERY PLAN {runs} ORDER BY id DESC LIMIT 100", values)
     return [row[3] for row in rows]
 
@@ -368,15 +366,26 @@ def test_an_id_is_unique_in_its_domain_and_numbers_are_never_given_twice(book):
     assert book.campaign("new") > last
 
 
-def test_counts_are_summed_over_the_hours(book):
+def test_counts_are_summed_over_the_hours_and_the_domains_of_lists(book):
     number = book.campaign()
+    other = accounts.add_domain(book.connection, "lists.example", NOW)
     label = campaigns.label_of(number)
     counts = [(book.domain, label, int(Metric.OPENED), HOUR + n, 2) for n in range(3)]
-    counts += [(book.domain, "c:999", int(Metric.OPENED), HOUR, 5), (9, label, int(Metric.OPENED), HOUR, 5)]
+    counts += [(book.domain, "c:999", int(Metric.OPENED), HOUR, 5), (other, label, int(Metric.OPENED), HOUR, 3)]
     record(book.connection, Records(counts=counts))
-    assert campaigns.counted(book.connection, book.domain, [number, 5]) == {number: {Metric.OPENED: 6}}
+    assert campaigns.counted(book.connection, [number, 5]) == {number: {Metric.OPENED: 9}}
     assert counters.forget_label(book.connection, book.domain, label, 2) == 2
-    assert campaigns.counted(book.connection, book.domain, [number]) == {number: {Metric.OPENED: 2}}
+    assert campaigns.counted(book.connection, [number]) == {number: {Metric.OPENED: 5}}
+
+
+@pytest.mark.parametrize("many", ["MAX_DOMAINS", "MAX_MAILINGS"])
+def test_where_lookups_would_cost_too_much_all_deliveries_are_looked_at(book, spring, monkeypatch, many):
+    lookups.add(book.connection, lookups.gather(book.connection, 0, book.ids.last))
+    before = book.rows(spring, recipient="ann@a.example", places={Key.COUNTRY: "Unknown"})
+    monkeypatch.setattr(reports, many, 1 if many == "MAX_MAILINGS" else 0)
+    assert reports._deliveries(book.connection, spring, "ann@a.example") is None
+    assert book.rows(spring, recipient="ann@a.example", places={Key.COUNTRY: "Unknown"}) == before
+    assert [row.word for row in before] == [Word.OPENED, Word.DELIVERED]
 
 
 def test_every_word_but_sent_is_told():

@@ -85,10 +85,10 @@ class CampaignReports:
         wanted = Wanted(_words(params), params.text("recipient", "").strip(), _places(params))
 
         def count(connection: sqlite3.Connection, campaign: CampaignRow) -> int:
-            return campaign_reports.count_events(connection, campaign.number, campaign.domain_id, wanted)
+            return campaign_reports.count_events(connection, campaign.number, wanted)
 
         def rows(connection: sqlite3.Connection, campaign: CampaignRow) -> list[dict[str, Any]]:
-            found = campaign_reports.events(connection, campaign.number, campaign.domain_id, wanted, page)
+            found = campaign_reports.events(connection, campaign.number, wanted, page)
             return [_event(one) for one in found]
 
         return await self._answer(call, count, rows)
