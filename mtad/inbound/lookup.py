@@ -61,10 +61,13 @@ class TooManyQuestions(Exception):
 
 
 class Bridge:
-    """The questions of one check. Make it on the loop, ask from one thread, and stop it when nobody waits any more."""
+    """The questions of one check. Make it on the loop, ask from one thread, and stop it when nobody waits any more.
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver, self._loop = resolver, asyncio.get_running_loop()
+    lookup_s: the time one question may take; None: as long as the resolver takes.
+    """
+
+    def __init__(self, resolver: Resolver, lookup_s: float | None = None) -> None:
+        self._resolver, self._lookup_s, self._loop = resolver, lookup_s, asyncio.get_running_loop()
         self._known: dict[tuple[Kind, str], Answer[str]] = {}
         self._asking: Future[Answer[str]] | None = None
         self._stopped = False
@@ -72,6 +75,10 @@ class Bridge:
     def know(self, kind: Kind, name: str, answer: Answer[str]) -> None:
         """What the loop has asked already."""
         self._known[kind, name.lower()] = answer
+
+    def knows(self, name: str, kind: Kind) -> bool:
+        """It would not have to ask."""
+        return (kind, name.lower()) in self._known
 
     def ask(self, name: str, kind: Kind) -> Sequence[str]:
         """From a thread. Empty: there are no such records. Raises LookupTrouble and TooManyQuestions."""
@@ -92,7 +99,7 @@ class Bridge:
             self._asking.cancel()
 
     def _from_loop(self, name: str, kind: Kind) -> Answer[str]:
-        question = self._look_up(name, kind)
+        question = self._in_time(name, kind)
         try:
             self._asking = asyncio.run_coroutine_threadsafe(question, self._loop)
         except RuntimeError:  # the loop is closed
@@ -102,8 +109,12 @@ class Bridge:
             self._asking.cancel()
         try:
             return self._asking.result()
-        except (CancelledError, asyncio.CancelledError):
+        except (CancelledError, asyncio.CancelledError, TimeoutError):
             raise LookupTrouble("no answer in time") from None
+
+    async def _in_time(self, name: str, kind: Kind) -> Answer[str]:
+        async with asyncio.timeout(self._lookup_s):
+            return await self._look_up(name, kind)
 
     async def _look_up(self, name: str, kind: Kind) -> Answer[str]:
         match kind:

@@ -17,13 +17,14 @@ from mtad.clock import Clock
 from mtad.inbound import arc as arc_chain
 from mtad.inbound import dkim_check, dmarc
 from mtad.inbound.arc import Arc, ArcResult, ArcSet, BrokenChain
+from mtad.inbound.askers import LOOKUP_S, THREADS, Askers
 from mtad.inbound.dkim_check import MAX_SIGNATURES, Dkim, KeyOrFault
 from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
-from mtad.inbound.lookup import TROUBLE, Answer, Bridge, Kind, Resolver
+from mtad.inbound.lookup import TROUBLE, Answer, Resolver
 from mtad.inbound.results import Findings, Session, User, added_fields, cleaned, results_value, scan_head
 from mtad.inbound.signature import Bodies
 from mtad.inbound.spam import Scan, Spam, SpamAction
-from mtad.inbound.spf import Sender, Spf, SpfResult, evaluate, has_record, sender_of
+from mtad.inbound.spf import Spf, SpfResult, sender_of
 from mtad.mail.address import Address
 from mtad.mail.reply import Reply
 from mtad.message.headers import HeaderBlock, scan
@@ -46,13 +47,14 @@ class OnReject(StrEnum):
 class CheckSettings:
     """authserv_id: the name in Authentication-Results, our own host name. time_limit_s: for all DNS of a message.
 
-    threads: SPF checks under way together. signatures: looked at in one message.
+    lookup_s: for one question of SPF. threads: SPF checks under way together. signatures: looked at in one message.
     trusted_sealers: domains whose ARC chain lets mail pass that DMARC would have refused.
     """
 
     authserv_id: str
     time_limit_s: float = 10.0
-    threads: int = 32
+    lookup_s: float = LOOKUP_S
+    threads: int = THREADS
     signatures: int = MAX_SIGNATURES
     on_reject: OnReject = OnReject.REFUSE
     trusted_sealers: frozenset[str] = frozenset()
@@ -107,11 +109,11 @@ class Checker:
         self._settings, self._resolver, self._clock = settings, resolver, clock
         self._spamd, self._chance = spamd, chance
         # Apart, so that names whose servers are slow cannot keep the arithmetic waiting.
-        self._askers = ThreadPoolExecutor(settings.threads, thread_name_prefix="spf")
+        self._askers = Askers(resolver, clock, settings.threads, settings.lookup_s)
         self._sums = ThreadPoolExecutor(_SUMS, thread_name_prefix="dkim")
 
     def close(self) -> None:
-        self._askers.shutdown(wait=False, cancel_futures=True)
+        self._askers.close()
         self._sums.shutdown(wait=False, cancel_futures=True)
 
     async def check(
@@ -172,7 +174,8 @@ class Checker:
         domains = dmarc.author_domains(block)
         await self._load_suffixes()
         async with asyncio.TaskGroup() as all_three:
-            spf = all_three.create_task(self._spf(sender_of(reverse_path, session.helo), session, until))
+            sender = sender_of(reverse_path, session.helo)
+            spf = all_three.create_task(self._askers.spf(sender, session.peer_ip, session.helo, until))
             signed = all_three.create_task(self._signatures(block, until))
             policies = all_three.create_task(self._texts(dmarc.names_wanted(domains or ()), until))
         dkim, chain = signed.result()
@@ -203,25 +206,6 @@ class Checker:
         await self._load_suffixes()
         answers = await self._texts(dmarc.names_wanted(domains), self._until())
         return len(domains) > dmarc.MAX_DOMAINS or dmarc.is_strict(domains, answers, signer)
-
-    async def _spf(self, sender: Sender, session: Session, until: float) -> Spf:
-        if not sender.domain or not session.peer_ip:
-            return Spf(SpfResult.NONE, sender.identity, sender.domain)
-        bridge = Bridge(self._resolver)
-        try:
-            async with asyncio.timeout_at(until):
-                record = await self._resolver.txt(sender.domain)
-                if record.found != TROUBLE and not has_record(record.records):
-                    return Spf(SpfResult.NONE, sender.identity, sender.domain)  # most junk ends here, without a thread
-                bridge.know(Kind.TXT, sender.domain, record)
-                now, loop = self._clock.now(), asyncio.get_running_loop()
-                return await loop.run_in_executor(
-                    self._askers, evaluate, sender, session.peer_ip, session.helo, now, bridge.ask
-                )
-        except TimeoutError:
-            return Spf(SpfResult.TEMPERROR, sender.identity, sender.domain, "no answer in time")
-        finally:
-            bridge.stop()
 
     async def _signatures(self, block: HeaderBlock, until: float) -> tuple[tuple[Dkim, ...], Arc]:
         """DKIM and ARC: their keys are asked for together."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtad.inbound import askers
 from mtad.inbound.arc import Arc, ArcResult, Sealer, seal
 from mtad.inbound.dmarc import Dmarc, DmarcResult, Policy
 from mtad.inbound.lookup import MAX_QUESTIONS, Bridge, Kind, LookupTrouble, TooManyQuestions
@@ -205,6 +206,78 @@ async def test_more_checks_than_threads_all_come_to_an_end(house):
         assert {words(one)[0] for one in await asyncio.gather(*checks)} == {"pass"}
     finally:
         checker.close()
+
+
+async def test_senders_whose_dns_is_slow_keep_nobody_else_waiting(house):
+    house.server.add("slow.example", "TXT", quoted("v=spf1 include:silent.example -all"))
+    house.server.silence("silent.example")
+    house.server.add("example.org", "TXT", quoted("v=spf1 a:host.example.org -all"))
+    house.server.add("host.example.org", "A", "192.0.2.1")
+    checker = Checker(US, resolver(house.server), VirtualClock(NOW), None, lambda: 0.5)
+    mail, slow = MAIL.replace(b"example.org", b"slow.example"), Address("a", "slow.example")
+    held = [
+        asyncio.ensure_future(checker.check(mail, None, "198.51.100.1", "x", slow, DomainSettings())) for _ in range(60)
+    ]
+    try:
+        await house.server.until_asked("silent.example")
+        async with asyncio.timeout(5):
+            found = await asyncio.gather(
+                *[checker.check(MAIL, None, "192.0.2.1", "x", BOB, DomainSettings()) for _ in range(20)]
+            )
+        assert {words(one)[0] for one in found} == {"pass"}
+        assert not any(one.done() for one in held)
+    finally:
+        for one in held:
+            one.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        checker.close()
+
+
+async def test_one_question_has_a_time_of_its_own(house):
+    house.server.add("example.org", "TXT", quoted("v=spf1 include:silent.example -all"))
+    house.server.silence("silent.example")
+    settings = CheckSettings(authserv_id="mx.mtad.test", lookup_s=0.05)
+    async with asyncio.timeout(2):
+        found = (await house.check(settings=settings)).findings.spf
+    assert (str(found.result), found.reason) == ("temperror", "SPF Temporary Error: DNS: no answer in time")
+
+
+async def test_few_threads_are_at_work_and_none_while_it_waits(house, monkeypatch):
+    lock, counts, real = threading.Lock(), [0], askers.evaluate
+
+    def count(change):
+        with lock:
+            counts.append(counts[-1] + change)
+
+    def noted(sender, peer_ip, helo, now, ask):
+        def asked(name, kind):
+            count(-1)
+            try:
+                return ask(name, kind)
+            finally:
+                count(1)
+
+        count(1)
+        try:
+            return real(sender, peer_ip, helo, now, asked)
+        finally:
+            count(-1)
+
+    monkeypatch.setattr(askers, "evaluate", noted)
+    house.server.add("example.org", "TXT", quoted("v=spf1 a:host.example.org -all"))
+    house.server.add("host.example.org", "A", "192.0.2.1")
+    let_go = house.server.hold("host.example.org")
+    checker = Checker(US, resolver(house.server), VirtualClock(NOW), None, lambda: 0.5)
+    try:
+        checks = [
+            asyncio.ensure_future(checker.check(MAIL, None, "192.0.2.1", "x", BOB, DomainSettings())) for _ in range(30)
+        ]
+        await house.server.until_asked("host.example.org")
+        let_go.set()
+        assert {words(one)[0] for one in await asyncio.gather(*checks)} == {"pass"}
+    finally:
+        checker.close()
+    assert 1 <= max(counts) <= askers.AT_WORK
 
 
 async def test_several_sessions_in_threads_do_not_mix_their_answers(house):
