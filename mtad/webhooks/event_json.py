@@ -30,7 +30,7 @@ def event_json(event: Event, base_url: str = "") -> dict[str, Any]:
         "timestamp": event.at,
         "log-level": event.type.level,
         "tags": tags_of(event),
-        "campaigns": [{"id": campaign, "name": campaign} for campaign in campaigns_of(event)],
+        "campaigns": [{"id": id, "name": name} for id, name in campaigns_of(event)],
         "user-variables": variables_of(event),
     }
     if event.type in _ENGAGED:
@@ -81,8 +81,12 @@ def tags_of(event: Event) -> list[str]:
     return list(event.options.tags) if event.options is not None else []
 
 
-def campaigns_of(event: Event) -> list[str]:
-    return list(event.options.campaigns) if event.options is not None else []
+def campaigns_of(event: Event) -> list[tuple[str, str]]:
+    """Id and name of each, as they were when the message was taken."""
+    if event.options is None:
+        return []
+    ids, names = event.options.campaigns, event.options.campaign_names
+    return list(zip(ids, names if len(names) == len(ids) else ids, strict=True))
 
 
 def _engagement(event: Event) -> dict[str, Any]:

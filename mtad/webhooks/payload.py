@@ -130,9 +130,9 @@ def event_fields(kind: Kind, content: Content) -> Iterator[tuple[str, str]]:
     else:
         yield from _headers(content)
         yield from _outcome(kind, event)
-    for campaign in campaigns_of(event):
-        yield "campaign-id", campaign
-        yield "campaign-name", campaign
+    for id, name in campaigns_of(event):
+        yield "campaign-id", id
+        yield "campaign-name", name
     tags = list(event.options.tags) if kind is Kind.UNSUBSCRIBE and event.options else tags_of(event)
     for tag in tags:
         yield _TAG_FIELD.get(kind, "tag"), tag

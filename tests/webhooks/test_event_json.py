@@ -144,6 +144,7 @@ def test_null_texts_of_a_status_become_empty_ones():
 OPTIONS = Options(
     tags=("News", "welcome"),
     campaigns=("c1",),
+    campaign_names=("Summer sale",),
     variables={"id": 7, "who": "%recipient.name% %recipient.unknown%", "deep": [{"x": "%recipient.name%"}]},
     recipient_variables={},
     shared_variables={"name": "friend"},
@@ -161,7 +162,7 @@ WEB = {
 def test_what_the_sender_asked_for_is_in_every_event_of_the_message():
     made = event_json(replace(DELIVERED, options=OPTIONS, personal={"variables": {"name": "Bob"}}))
     assert made["tags"] == ["News", "welcome"]
-    assert made["campaigns"] == [{"id": "c1", "name": "c1"}]
+    assert made["campaigns"] == [{"id": "c1", "name": "Summer sale"}]
     assert made["user-variables"] == {"id": 7, "who": "Bob %recipient.unknown%", "deep": [{"x": "Bob"}]}
     assert made["template"] == {"name": "hello", "version": "v2"}
 
