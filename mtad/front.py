@@ -18,7 +18,9 @@ from mtad.api.http.domains import Domains
 from mtad.api.http.events import Events
 from mtad.api.http.idempotency import Idempotency
 from mtad.api.http.keys import Keys
+from mtad.api.http.lists import Lists
 from mtad.api.http.logs import Logs
+from mtad.api.http.members import Members
 from mtad.api.http.messages import Limits, Messages, Submitting
 from mtad.api.http.routes import Routes
 from mtad.api.http.settings import Settings
@@ -87,6 +89,8 @@ def chapters(
         Suppressions(SuppressionDesk(database, clock, suppressed)),
         TemplateChapter(database, ids, clock, templates),
         Routes(operations),
+        Lists(operations),
+        Members(operations),
         Stubs(config.delivery.sources, drop),
     ]
 

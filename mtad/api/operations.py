@@ -8,6 +8,8 @@ from mtad.api.base import Impossible
 from mtad.api.campaign_operations import CampaignOperations
 from mtad.api.journal_operations import EVENT_WORDS, JournalOperations
 from mtad.api.key_operations import KeyOperations
+from mtad.api.list_operations import ListOperations
+from mtad.api.member_operations import MemberOperations
 from mtad.api.route_operations import RouteOperations
 from mtad.api.stored_operations import StoredOperations
 from mtad.api.suppression_operations import SuppressionOperations
@@ -21,6 +23,8 @@ class Operations(
     CampaignOperations,
     KeyOperations,
     JournalOperations,
+    ListOperations,
+    MemberOperations,
     RouteOperations,
     StoredOperations,
     SuppressionOperations,
@@ -80,6 +84,18 @@ OFFERED = {
         Operations.key_list,
         Operations.key_revoke,
         Operations.key_lend,
+        Operations.list_add,
+        Operations.list_list,
+        Operations.list_show,
+        Operations.list_set,
+        Operations.list_remove,
+        Operations.list_stats,
+        Operations.member_add,
+        Operations.member_list,
+        Operations.member_show,
+        Operations.member_set,
+        Operations.member_remove,
+        Operations.member_import,
         Operations.route_add,
         Operations.route_list,
         Operations.route_show,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mtad.api.base import Impossible, shorten
+from mtad.api.csv_lines import lines_of
 from mtad.mail.address import BadAddress, ascii_domain, parse_address
 from mtad.message.values import BadValue, parse_date
 from mtad.storage.suppressions import ALL, Table
@@ -92,7 +93,7 @@ def read_moment(text: str) -> float | None:
 
 def read_csv(table: Table, text: str) -> Iterator[tuple[int, SuppressionRow | str]]:
     """(line, the row or what is wrong with it). The first step raises when the columns are not there."""
-    reader = csv.reader(_lines(text.removeprefix("\ufeff")))
+    reader = csv.reader(lines_of(text.removeprefix("\ufeff")))
     try:
         names = [name.strip().lower() for name in next(reader, [])]
     except csv.Error as error:
@@ -109,17 +110,6 @@ def read_csv(table: Table, text: str) -> Iterator[tuple[int, SuppressionRow | st
             continue
         if any(cell.strip() for cell in cells):
             yield reader.line_num, _read_cells(table, dict(zip(names, cells, strict=False)))
-
-
-def _lines(text: str) -> Iterator[str]:
-    """With their ends, one at a time: a list of them would be larger than the text."""
-    if "\n" not in text:
-        text = text.replace("\r", "\n")
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
-        yield text[start:end]
-        start = end
 
 
 def _read_cells(table: Table, cells: dict[str, str]) -> SuppressionRow | str:
