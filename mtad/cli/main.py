@@ -14,6 +14,7 @@ from mtad.cli.dkim import dkim
 from mtad.cli.domains import domain
 from mtad.cli.events import events, message
 from mtad.cli.keys import key
+from mtad.cli.lists import list_
 from mtad.cli.queue import queue
 from mtad.cli.routes import route
 from mtad.cli.send import send
@@ -36,7 +37,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(serve, dev, check_config, check, queue, site, events, message, domain, credential, captured),
-    *(campaign, dkim, key, route, send, stored, suppression, webhook),
+    *(campaign, dkim, key, list_, route, send, stored, suppression, webhook),
 )
 for command in _COMMANDS:
     main.add_command(command)

@@ -3,9 +3,6 @@
 Room: cli.
 """
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import TextIO
 
 import click
@@ -13,12 +10,12 @@ import click
 from mtad.api.control import Desk
 from mtad.api.operations import Operations
 from mtad.api.suppression_operations import Imported, SuppressionItem
-from mtad.cli.common import Moment, Problem, operator
+from mtad.cli.common import Moment, operator
 from mtad.cli.output import Output
+from mtad.cli.pieces import pieces_of
 from mtad.cli.words import count, moment
 from mtad.storage.suppressions import Table
 
-_PIECE = 200_000  # characters
 _TABLE = click.Choice([table.value for table in Table])
 
 
@@ -140,7 +137,7 @@ async def import_(desk: Desk, out: Output, domain: str, table: str, file: TextIO
     """
     added = skipped = 0
     first_fault = ""
-    for before, piece in _pieces(file):
+    for before, piece in pieces_of(file, lambda _: True):
         found = await desk.ask(Operations.suppression_import, domain, table, piece, before)
         added, skipped = added + found.added, skipped + found.skipped
         first_fault = first_fault or found.first_fault
@@ -150,25 +147,6 @@ async def import_(desk: Desk, out: Output, domain: str, table: str, file: TextIO
     out.line(f"{added} added, {skipped} skipped.")
     if first_fault:
         out.line(f"The first that was skipped: {first_fault}")
-
-
-def _pieces(file: TextIO) -> Iterator[tuple[int, str]]:
-    """(lines before it, a part of the file under its first line), each small enough for one request to a daemon."""
-    reader = csv.reader(file)
-    piece, first, before = io.StringIO(), "", 0
-    try:
-        for cells in reader:
-            csv.writer(piece).writerow(cells)
-            if not first:
-                first = piece.getvalue()
-            elif piece.tell() > _PIECE:
-                yield before, piece.getvalue()
-                piece, before = io.StringIO(), reader.line_num - 1
-                piece.write(first)
-    except csv.Error as error:
-        raise Problem(f"{file.name}, line {reader.line_num}: {error}") from None
-    if before == 0 or piece.tell() > len(first):
-        yield before, piece.getvalue()
 
 
 @suppression.command()
