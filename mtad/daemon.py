@@ -36,7 +36,7 @@ from mtad.config.advice import advice
 from mtad.house import House, rules
 from mtad.mail.ids import made_at
 from mtad.smtp.session import Listener
-from mtad.storage import campaign_events, counters, idempotency, lookups, outbox, stored, tracked, upkeep
+from mtad.storage import campaign_events, counters, idempotency, lists, lookups, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
 from mtad.webhooks.poster import Poster, open_poster, system_lookup
 
@@ -247,6 +247,7 @@ class _Life:
             partial(counters.expire_aggregates, before=now - store.counters_keep_s),
             partial(idempotency.expire_idempotency, before=now - KEEP_S),
             partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
+            lists.sweep,
         ):
             while await write(job) >= upkeep.BATCH:
                 await self.clock.sleep(0.05)
