@@ -15,6 +15,7 @@ from socket import socket
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPHeloError, SMTPResponseException, SMTPTimeoutError
+from aiosmtplib.protocol import SMTPProtocol
 
 from mtad.clock import Clock
 from mtad.config import DeliveryConfig
@@ -93,7 +94,17 @@ async def begin(
 
 class _Smtp(SMTP):
     """Its end is sudden: a transport that still said goodbye by TLS would have the loop watch a socket that is closed
-    behind its back, or is another's by then."""
+    behind its back, or is another's by then. left: what a host that is gone had said behind its last reply."""
+
+    left = b""
+
+    def _on_connection_lost(self, protocol: SMTPProtocol) -> None:
+        self.left = bytes(protocol._buffer)
+        super()._on_connection_lost(protocol)
+
+    def behind_greeting(self) -> bytes:
+        """aiosmtplib would take it for the reply to EHLO, or lose it with the connection."""
+        return bytes(self.protocol._buffer) if self.protocol is not None else self.left
 
     def close(self) -> None:
         if self.transport is not None:
@@ -136,13 +147,16 @@ class _Tap(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
 
-async def _greeting(smtp: SMTP, hop: Hop) -> None:
+async def _greeting(smtp: _Smtp, hop: Hop) -> None:
     try:
         await smtp.connect()
     except SMTPConnectError as error:
         if isinstance(error.__cause__, ssl.SSLError):  # aiosmtplib calls a failed handshake a failed connection
             raise _no_handshake(error.__cause__, Phase.TLS, hop) from error
         raise
+    line, ended, _ = smtp.behind_greeting().partition(b"\n")
+    if ended and line[:3] == b"421":  # RFC 5321 §3.8: it may end the connection at any time
+        raise Trouble(to_reply(421, line[4:].rstrip(b"\r")), Phase.GREETING, hop)
 
 
 async def _hello(smtp: SMTP, hop: Hop, config: DeliveryConfig) -> _Tap:

@@ -489,6 +489,15 @@ async def test_no_octet_is_lost_at_the_hand_over():
 
 
 @both_loops
+async def test_a_host_that_changes_its_mind_in_its_greeting_is_heard():
+    for drop in (False, True):
+        async with Peer(connect=Act("220 hello\r\n421 4.3.2 changed my mind", drop=drop)) as peer:
+            outcome = await Opening().open(peer.port)
+            assert isinstance(outcome, Deferred)
+            assert (str(outcome.reply), outcome.phase) == ("421 4.3.2 changed my mind", Phase.GREETING)
+
+
+@both_loops
 async def test_a_second_segment_right_after_ehlo_is_seen():
     async with Peer(ehlo=Act("250 scripted.example", drop=True)) as peer:
         opened = await Opening().open(peer.port)
