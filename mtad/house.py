@@ -12,6 +12,7 @@ import socket
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -89,6 +90,7 @@ from mtad.tracking.web import TrackingPages
 from mtad.webhooks.hooks import Hooks
 from mtad.webhooks.poster import Poster
 from mtad.webhooks.sender import Sender
+from mtad.webhooks.sender import Tally as PostTally
 from mtad.webhooks.settings import WebhookConfig as Posting
 
 log = log_module.get("daemon")
@@ -124,6 +126,7 @@ class House:
         self.memory = Budget(config.queue.outgoing_octets)
         self.callers, self.visitors = self._http_connections(), self._http_connections()
         self.spool = Spool(config.server.data_dir / "spool")
+        self.posted = PostTally()
         self.places: Places | None = None
         self.checks: Checker | None = None
         self.api_url = ""
@@ -372,6 +375,7 @@ class House:
             token=lambda: secrets.token_hex(25),
             config=self.webhook_config(),
             sent_header=SentHeaders(self.composer),
+            tally=self.posted,
         )
         self.operations.posting = self.sender
         self.web.poster = poster
@@ -537,7 +541,7 @@ class House:
         return Reply(550, "7.1", f"Relaying to {address.domain} is for our users: log in with AUTH first")
 
     def gauges(self) -> Gauges:
-        writer, tally = self.database.writer, self.settler.tally
+        writer, tally, taken, posts = self.database.writer, self.settler.tally, self.take.tally, self.posted
         return Gauges(
             store_failure=lambda: writer.failure,
             disk=lambda: self.health.disk,
@@ -563,6 +567,16 @@ class House:
             backlog=lambda: writer.backlog,
             in_memory=lambda: self.runner.count,
             paused=lambda: bool(self.runner.why_paused),
+            visits=lambda: self.visits.recorded,
+            visits_lost=lambda: self.visits.lost,
+            inbound=lambda: {"received": taken.received, "taken": taken.taken, "dropped": taken.dropped},
+            inbound_refused=lambda: taken.refused,
+            inbound_copies=lambda: taken.copies,
+            check_s=lambda: taken.seconds,
+            reports=lambda: asdict(self.receive.tally),
+            posts=lambda: {"done": posts.done, "refused": posts.refused, "given-up": posts.given_up},
+            post_attempts=lambda: posts.posted,
+            post_s=lambda: posts.seconds,
         )
 
 

@@ -47,8 +47,10 @@ class Gauges:
 
     Totals count since the start. failed: permanent failures by cause. smtp: the doors' counters by name.
     commit_s: seconds of all commits together. lag_s: the loop's, of late. memory: octets of messages held, and the
-    most there may be. disk: octets free in the data folder, and the least there may be. other_troubles: further
-    reasons not to be well, one sentence each.
+    most there may be. disk: octets free in the data folder, and the least there may be. inbound, inbound_copies,
+    reports, posts: what became of mail from the world, of the copies that were made of it, of reports, and of webhooks'
+    posts. visits_lost: opens and clicks there was no room for. other_troubles: further reasons not to be well, one
+    sentence each.
     """
 
     store_failure: Callable[[], str | None]
@@ -75,6 +77,16 @@ class Gauges:
     backlog: Callable[[], int] = _zero
     in_memory: Callable[[], int] = _zero
     paused: Callable[[], bool] = bool
+    visits: Callable[[], int] = _zero
+    visits_lost: Callable[[], int] = _zero
+    inbound: Callable[[], Mapping[str, int]] = _none
+    inbound_refused: Callable[[], Mapping[str, int]] = _none
+    inbound_copies: Callable[[], Mapping[str, int]] = _none
+    check_s: Callable[[], float] = _zero
+    reports: Callable[[], Mapping[str, int]] = _none
+    posts: Callable[[], Mapping[str, int]] = _none
+    post_attempts: Callable[[], int] = _zero
+    post_s: Callable[[], float] = _zero
     other_troubles: Callable[[], Iterable[str]] = tuple
 
 
@@ -158,19 +170,29 @@ class QueueCollector(Collector):
             ("mtad_messages_rejected", "Messages refused with a rejected event", gauges.rejected()),
             ("mtad_dsn_sent", "Delivery status notifications made for senders", gauges.dsn_sent()),
             ("mtad_http_connections_refused", "HTTP connections that were one too many", gauges.http_refused()),
+            ("mtad_visits", "Opens, clicks and unsubscribes handed to the store", gauges.visits()),
+            ("mtad_visits_lost", "Opens and clicks there was no room for", gauges.visits_lost()),
+            ("mtad_inbound_check_seconds", "Time of all checks of mail from the world", gauges.check_s()),
+            ("mtad_webhook_attempts", "Attempts to post to a webhook", gauges.post_attempts()),
+            ("mtad_webhook_attempt_seconds", "Time of all those attempts together", gauges.post_s()),
             ("mtad_store_commits", "Transactions committed and synced", gauges.commits()),
             ("mtad_store_intents", "Changes that those transactions held", gauges.intents()),
             ("mtad_store_commit_seconds", "Time of all commits together", gauges.commit_s()),
         ):
             yield CounterMetricFamily(name, help_, value=value)
-        failed = CounterMetricFamily("mtad_recipients_failed", "Recipients given up, by cause", labels=["cause"])
-        for cause, count in gauges.failed().items():
-            failed.add_metric([cause[:_LABEL]], count)
-        yield failed
-        smtp = CounterMetricFamily("mtad_smtp", "What happened at the SMTP listeners", labels=["what"])
-        for what, count in gauges.smtp():
-            smtp.add_metric([what[:_LABEL]], count)
-        yield smtp
+        for name, help_, label, counts in (
+            ("mtad_recipients_failed", "Recipients given up, by cause", "cause", gauges.failed()),
+            ("mtad_smtp", "What happened at the SMTP listeners", "what", dict(gauges.smtp())),
+            ("mtad_inbound_messages", "Messages from the world or for addresses of ours", "what", gauges.inbound()),
+            ("mtad_inbound_refused", "Those that were refused, by cause", "cause", gauges.inbound_refused()),
+            ("mtad_inbound_copies", "What routes made of those taken", "what", gauges.inbound_copies()),
+            ("mtad_reports", "Reports and wishes to leave that came by mail", "what", gauges.reports()),
+            ("mtad_webhook_posts", "Posts to webhooks that are done with", "what", gauges.posts()),
+        ):
+            family = CounterMetricFamily(name, help_, labels=[label])
+            for what, count in counts.items():
+                family.add_metric([what[:_LABEL]], count)
+            yield family
 
     def _present(self) -> Iterator[Metric]:
         gauges = self._gauges

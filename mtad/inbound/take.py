@@ -8,6 +8,7 @@ done at once.
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -29,7 +30,7 @@ from mtad.inbound.routes.looking import Headers
 from mtad.inbound.spam import SpamAction, spam_action
 from mtad.inbound.verdicts import Checker, DomainSettings, Verdicts
 from mtad.lists.known import Lists
-from mtad.mail.address import Address, BadAddress, Url, parse_address, without_password
+from mtad.mail.address import Address, BadAddress, ListPost, Url, parse_address, without_password
 from mtad.mail.envelope import Submission
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
@@ -92,11 +93,15 @@ class _Part:
 
 @dataclass(slots=True)
 class Tally:
-    """Since the start, for /metrics."""
+    """Since the start, for /metrics. refused: messages by cause. copies: what was made of those taken, by what becomes
+    of it. seconds: of all checks.
+    """
 
+    received: int = 0
     taken: int = 0
-    refused: int = 0
     dropped: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
 
@@ -142,19 +147,18 @@ class Take:
 
     async def __call__(self, submission: Submission) -> int:
         """The message's id once all is on disk. Raises Refused."""
+        self.tally.received += 1
         block = scan(submission.content)
         if block.oversized:
-            raise Refused(_HEADER_TOO_BIG)
+            raise self._refused("header", _HEADER_TOO_BIG)
         marks = {self._mark(address): address for address in submission.recipients}
         been = {value.decode("ascii", "replace") for value in block.all(LOOP_FIELD)}
         if too_many_hops(block, self.max_hops) or not been.isdisjoint(marks):
-            self.tally.refused += 1
             log.info("inbound-loop", peer=submission.peer, recipients=len(submission.recipients))
-            raise Refused(_LOOP)
+            raise self._refused("loop", _LOOP)
         unwanted = None if submission.domain else await self.doorstep.refusal(submission)
         if unwanted is not None:
-            self.tally.refused += 1
-            raise Refused(unwanted)
+            raise self._refused("doorstep", unwanted)
         return await self._judged(submission, block)
 
     async def _judged(self, submission: Submission, block: HeaderBlock) -> int:
@@ -168,7 +172,7 @@ class Take:
             verdicts = judged[action]
             theirs = replace(submission, recipients=[submission.recipients[place] for place in places])
             if verdicts.refusal is not None:
-                self._refuse(theirs, block, verdicts.refusal, domain)
+                self._refuse("checks", theirs, block, verdicts.refusal, domain)
             if verdicts.drop:
                 self.tally.dropped += 1
                 self.submit.reject(theirs, block, _spam_reply(verdicts), domain.name)
@@ -184,10 +188,15 @@ class Take:
         self.tally.seconds += verdicts.took_s
         return verdicts
 
-    def _refuse(self, submission: Submission, block: HeaderBlock, reply: Reply, domain: Receiving) -> NoReturn:
-        self.tally.refused += 1
+    def _refuse(
+        self, cause: str, submission: Submission, block: HeaderBlock, reply: Reply, domain: Receiving
+    ) -> NoReturn:
         self.submit.reject(submission, block, reply, domain.name)
-        raise Refused(reply)
+        raise self._refused(cause, reply)
+
+    def _refused(self, cause: str, reply: Reply) -> Refused:
+        self.tally.refused[cause] += 1
+        return Refused(reply)
 
     def _by_domain(self, submission: Submission) -> list[tuple[Receiving, list[int]]]:
         """Places of recipients by the domain of ours: each decides alone what becomes of spam."""
@@ -197,7 +206,7 @@ class Take:
             if domain is not None:
                 found.setdefault(domain.id, (domain, []))[1].append(place)
         if not found:
-            raise Refused(_NOBODY)
+            raise self._refused("nobody", _NOBODY)
         return list(found.values())
 
     async def _route(self, submission: Submission, parts: Sequence[_Part]) -> int:
@@ -213,15 +222,19 @@ class Take:
             part.copies = list(islice(copies, left + 1))
             left -= len(part.copies)
             if left < 0:
-                self._refuse(submission, part.head, _TOO_MANY, part.domain)
+                self._refuse("copies", submission, part.head, _TOO_MANY, part.domain)
         made = [part for part in parts if part.copies]  # of a user's mail for a list alone nothing is made here
         contents = [await self._content(submission, part) for part in made]
-        taken = [
-            self.submit.routed(_with(submission, content, part.domain.name), part.copies, kept=part.kept)
-            for part, content in zip(made, contents, strict=True)
-        ]
-        number = max(await asyncio.gather(*taken), default=0)
+        try:
+            taken = [
+                self.submit.routed(_with(submission, content, part.domain.name), part.copies, kept=part.kept)
+                for part, content in zip(made, contents, strict=True)
+            ]
+            number = max(await asyncio.gather(*taken), default=0)
+        except Refused as refused:
+            raise self._refused("store", refused.reply) from None
         self.tally.taken += 1
+        self.tally.copies.update(_fate(copy) for part in made for copy in part.copies)
         return number or self.ids.next()
 
     def _refuse_unwanted(self, submission: Submission, parts: Sequence[_Part]) -> None:
@@ -231,9 +244,9 @@ class Take:
         refused = [(part, place, why) for part in parts for place, why in part.listed.refused.items()]
         later = [one for one in refused if not one[2].is_permanent]
         for part, _, why in later or (refused if not any(part.matched for part in parts) else []):
-            self._refuse(submission, part.head, why, part.domain)
+            self._refuse("list", submission, part.head, why, part.domain)
         if not any(part.matched for part in parts):
-            self._refuse(submission, parts[0].head, _NOBODY, parts[0].domain)
+            self._refuse("nobody", submission, parts[0].head, _NOBODY, parts[0].domain)
         for part, place, why in refused:
             theirs = replace(submission, recipients=[submission.recipients[place]])
             self.submit.reject(theirs, part.head, why, part.domain.name)
@@ -244,7 +257,7 @@ class Take:
                 await self.clock.sleep(0.0)  # others have their turn between two recipients
             found = await self.routes.decide(submission.recipients[place], headers, submission.peer)
             if found.cut:  # another time, or for fewer at a time, it may be said; without an answer nothing is done
-                self._refuse(submission, part.head, _TOO_LONG, part.domain)
+                self._refuse("patterns", submission, part.head, _TOO_LONG, part.domain)
             part.decisions[place] = self.postmaster.instead(found, submission.recipients[place])
 
     def _all_copies(self, submission: Submission, part: _Part) -> Iterator[Copy]:
@@ -312,6 +325,14 @@ class Take:
     def _mark(self, address: Address) -> str:
         """Nobody can tell from it whom the mail was for."""
         return loop_mark(self.loop_key, address.key)
+
+
+def _fate(copy: Copy) -> str:
+    if copy.end is not None:
+        return "stored" if copy.end.key else "consumed"
+    if isinstance(copy.address, ListPost):
+        return "listed"
+    return "posted" if isinstance(copy.address, Url) else "forwarded"
 
 
 def _target(to: Destination) -> Address | Url | None:

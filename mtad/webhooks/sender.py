@@ -85,6 +85,7 @@ class Sender:
         token: Callable[[], str],
         config: WebhookConfig,
         sent_header: SentHeader | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._sent_header = sent_header
         self._database, self._hooks, self._poster = database, hooks, poster
@@ -102,7 +103,7 @@ class Sender:
         self._partial = self._stopping = False
         self._tasks: asyncio.TaskGroup | None = None
         self.wake = asyncio.Event()
-        self.tally = Tally()
+        self.tally = tally or Tally()
         hooks.on_change = self._changed
         self._changed()
 

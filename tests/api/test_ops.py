@@ -94,6 +94,11 @@ async def test_totals_and_present_numbers_are_read_at_each_scrape(ask):
         accepted=lambda: numbers["accepted"],
         failed=lambda: {"no-such-user": 4, "spam": 1},
         smtp=lambda: [("refused-too-big", 2)],
+        visits_lost=lambda: 3,
+        inbound_refused=lambda: {"loop": 4},
+        inbound_copies=lambda: {"posted": 5},
+        reports=lambda: {"bounces": 6},
+        posts=lambda: {"done": 7},
         connections_out=lambda: 7,
         commit_s=lambda: 1.5,
         paused=lambda: True,
@@ -105,6 +110,11 @@ async def test_totals_and_present_numbers_are_read_at_each_scrape(ask):
     assert found[("mtad_recipients_accepted_total",)] == 5
     assert found[("mtad_recipients_failed_total", "no-such-user")] == 4
     assert found[("mtad_smtp_total", "refused-too-big")] == 2
+    assert found[("mtad_visits_lost_total",)] == 3
+    assert found[("mtad_inbound_refused_total", "loop")] == 4
+    assert found[("mtad_inbound_copies_total", "posted")] == 5
+    assert found[("mtad_reports_total", "bounces")] == 6
+    assert found[("mtad_webhook_posts_total", "done")] == 7
     assert found[("mtad_connections_out",)] == 7
     assert found[("mtad_store_commit_seconds_total",)] == 1.5
     assert found[("mtad_queue_paused",)] == 1

@@ -1,5 +1,6 @@
 """Mail from the world through a daemon whose operator has set things: its postmaster, and how long posts wait."""
 
+import urllib.request
 from collections.abc import Iterator
 from email.policy import SMTP
 from itertools import pairwise
@@ -46,6 +47,10 @@ def test_the_postmaster_has_his_mail_with_a_domain_or_without_from_us_and_not_fr
     assert sorted(field_of(bytes(content), "subject") for _, content in rows) == ["for abuse", "for the postmaster"]
     assert {path.rpartition("@")[2] for path, _ in rows} == {DOMAIN}
     assert "ann@" not in str([path for path, _ in rows])
+    with urllib.request.urlopen(f"{inland.ready['http']}/metrics", timeout=10) as answer:
+        told = answer.read().decode()
+    assert 'mtad_inbound_messages_total{what="taken"} 2.0' in told
+    assert 'mtad_inbound_copies_total{what="forwarded"} 2.0' in told
 
 
 def test_all_waits_of_posts_and_of_what_routes_post_are_scaled(inland: Inland, app: Application) -> None:

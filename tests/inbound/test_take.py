@@ -251,7 +251,7 @@ async def test_what_the_checks_refuse_is_refused_and_told(hall):
     await hall.route("catch_all()", "stop()")
     assert await hall.refuses("bob") == REFUSAL
     assert await hall.told() == [("rejected", f"bob@{DOMAIN}", "")]
-    assert (hall.take.tally.refused, hall.take.tally.seconds) == (1, 0.25)
+    assert (hall.take.tally.refused, hall.take.tally.seconds) == ({"checks": 1}, 0.25)
 
 
 class _Nobody:
@@ -399,6 +399,19 @@ async def test_without_a_postmaster_the_refusal_says_what_is_to_be_set(hall):
     assert not hall.take.takes(parse_address(f"postmaster@{DOMAIN}"))
     assert "inbound.postmaster" in refusal(parse_address(f"PostMaster@{DOMAIN}")).text
     assert "inbound.postmaster" not in refusal(parse_address(f"bob@{DOMAIN}")).text
+
+
+async def test_what_comes_is_counted_by_what_becomes_of_it(hall):
+    await hall.route('match_recipient("a@")', 'forward("http://a.example/, c@d.example")', "store()")
+    await hall.route('match_recipient("b@")', "stop()")
+    await hall.gets("a", "b")
+    await hall.gets("a")
+    await hall.refuses("nobody")
+    await hall.refuses("a", content=b"Received: x\r\n" * 6 + MAIL)
+    tally = hall.take.tally
+    assert (tally.received, tally.taken, tally.dropped) == (4, 2, 0)
+    assert tally.copies == {"posted": 2, "forwarded": 2, "stored": 2, "consumed": 1}
+    assert tally.refused == {"nobody": 1, "loop": 1}
 
 
 async def test_who_is_taken_at_rcpt(hall):
