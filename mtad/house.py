@@ -76,6 +76,7 @@ from mtad.smtp.limits import Budget, Counters
 from mtad.smtp.listeners import Listeners
 from mtad.smtp.policy import DoorPolicy
 from mtad.storage import captured, idempotency, journal, settings, sites
+from mtad.storage.begun import Begun
 from mtad.storage.database import Database, Lane
 from mtad.storage.indexer import Indexer
 from mtad.storage.outgoing import Accept, Outgoing, Settle, StoredRecipient
@@ -125,7 +126,7 @@ class House:
         self.counters, self.budget = Counters(), Budget(config.queue.incoming_octets)
         self.memory = Budget(config.queue.outgoing_octets)
         self.callers, self.visitors = self._http_connections(), self._http_connections()
-        self.spool = Spool(config.server.data_dir / "spool")
+        self.spool, self.begun = Spool(config.server.data_dir / "spool"), Begun(config.server.data_dir)
         self.posted = PostTally()
         self.places: Places | None = None
         self.checks: Checker | None = None
@@ -150,6 +151,7 @@ class House:
 
     def close(self) -> None:
         self.spool.close()
+        self.begun.close()
         if self.checks is not None:
             self.checks.close()
         if self.places is not None:
@@ -266,6 +268,7 @@ class House:
             limit_source=self.warm_ups.gate,
             source_room=self.warm_ups.room,
             sent=self.warm_ups.sent,
+            begun=self.begun,
         )
         self._build_submit()
 

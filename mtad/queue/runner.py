@@ -28,6 +28,7 @@ from mtad.queue.work import Held, Job, Transport
 from mtad.queue.worker import Worker, is_long
 from mtad.storage import expiry
 from mtad.storage import sites as site_table
+from mtad.storage.begun import Begun, leased
 from mtad.storage.database import Database
 from mtad.storage.outgoing import Outgoing, StoredMessage, StoredRecipient
 from mtad.storage.sites import UNRESOLVED
@@ -112,13 +113,14 @@ class Runner:
         limit_source: Callable[[str, float], Waiting | None],
         source_room: Callable[[str, float], int | None],
         sent: Callable[[str, int], None],
+        begun: Begun | None = None,
     ) -> None:
         self._database, self._outgoing, self.book, self._wake = database, outgoing, book, wake
         self._settler, self._transport, self._tenants = settler, transport, tenants
         self._composer, self._suppressing = composer, suppressing
         self._memory, self._clock, self._config = memory, clock, config
         self._idle_s, self.unwell, self._limit_source, self._sent = idle_s, unwell, limit_source, sent
-        self._source_room = source_room
+        self._source_room, self._begun = source_room, begun
         self.quotas = Quotas(database, clock)
         self._held: dict[int, Held] = {}
         self.count = 0  # jobs in memory, all sites
@@ -233,15 +235,19 @@ class Runner:
             waiting.clear()
 
     async def _recover(self) -> None:
-        """Leases of a daemon that died are attempts whose outcome nobody knows."""
-        count = 0
+        """Leases of a daemon that died: nobody knows what came of those attempts that had begun."""
+        count, writer, noted = 0, self._database.writer, self._begun
+        begun = await writer.write(noted.load) if noted is not None else None
         while rows := await self._database.read(lambda connection: self._outgoing.leased(connection, 1000)):
             for recipient in rows:
-                self._settler.give_back(recipient, recipient.site_id, begun=True)
-            await self._database.writer.write(lambda connection: None)  # the settled rows are committed with it
-            count += len(rows)
+                maybe = begun is None or (recipient.id, recipient.attempts) in begun
+                self._settler.give_back(recipient, recipient.site_id, begun=maybe)
+                count += maybe
+            await writer.write(lambda connection: None)  # the settled rows are committed with it
         if count:
             log.warning("attempts-interrupted", recipients=count)
+        if noted is not None:
+            await writer.write(noted.begin)
         await self._database.writer.write(site_table.rebuild_due)
         await self.quotas.keep(self._tenants.hourly_limits())
 
@@ -287,6 +293,9 @@ class Runner:
         await self._expire(now)
         await self.book.forget_idle(now, self._tenants.paused())
         await self.book.save_paces()
+        if self._begun is not None and self._begun.is_large:
+            self._begun.shrink()
+            self._begun.shrunk(await self._database.read(leased))
 
     async def _expire(self, now: float) -> None:
         """Mail that nobody may try at present does not wait for ever: the age limit holds for it too."""
@@ -601,6 +610,10 @@ class Runner:
                 return None
         finished = self._composer.chunks(job, content)
         return finished if isinstance(finished, tuple) else await finished
+
+    def attempting(self, jobs: list[Job]) -> None:
+        if self._begun is not None:
+            self._begun.note([(job.recipient.id, job.recipient.attempts) for job in jobs])
 
     def reverse_path(self, job: Job) -> str:
         return self._composer.reverse_path(job)

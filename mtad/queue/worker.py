@@ -59,6 +59,9 @@ class Office(Protocol):
 
     def reverse_path(self, job: Job) -> str: ...
 
+    def attempting(self, jobs: list[Job]) -> None:
+        """From now on the peer may have them: what tells so outlives us. Raises OSError."""
+
     def flags(self, job: Job) -> int:
         """Of the message, with what its domain asks for all its mail."""
 
@@ -104,6 +107,7 @@ class Worker:
         self._session: Session | None = None
         self._route: Route | None = None
         self._jobs: list[Job] = []  # under way
+        self._sending = False  # and the peer may have them
 
     async def run(self) -> None:
         try:
@@ -127,7 +131,7 @@ class Worker:
                         return
         finally:
             for job in self._jobs:  # cancelled in the middle: what the peer took we cannot know
-                self._settler.give_back(job.recipient, self._site.id, begun=True)
+                self._settler.give_back(job.recipient, self._site.id, begun=self._sending)
                 self._office.released(self._site, job)
             self._close()
 
@@ -217,6 +221,8 @@ class Worker:
         if posted:
             transaction.read = partial(self._read, self._jobs[0])
         outcomes: list[Outcome]
+        self._office.attempting(self._jobs)
+        self._sending = True
         try:
             outcomes = await session.send(transaction)
             if session.stale:  # the host had given up the idle connection: the same mail goes out on a new one
@@ -282,10 +288,10 @@ class Worker:
         self._not_sent()
         for job in reversed(self._jobs):
             self._site.push(job, front=True)
-        self._jobs = []
+        self._jobs, self._sending = [], False
 
     def _settle(self, outcomes: list[Outcome]) -> None:
-        jobs, self._jobs = self._jobs, []
+        jobs, self._jobs, self._sending = self._jobs, [], False
         now = self._clock.now()
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Delivered):
