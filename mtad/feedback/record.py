@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource
 from mtad.mail.lists import list_label
-from mtad.mail.metric import HOUR_S, Metric
+from mtad.mail.metric import HOUR_S, PERIOD_H, Metric
 from mtad.mail.options import Options
-from mtad.storage.record import Count, PostRow
+from mtad.storage.record import Aggregate, Count, PostRow
 
 # (type of event, domain id, suppressed: nothing was tried) -> ids of the webhooks it is posted to
 PostsFor = Callable[[EventType, int, bool], tuple[int, ...]]
@@ -32,6 +32,15 @@ def labels_of(options: Options | None) -> tuple[str, ...]:
 def counts_of(domain_id: int, labels: Iterable[str], metric: Metric, at: float, number: int = 1) -> list[Count]:
     hour = int(at) // HOUR_S
     return [(domain_id, label, int(metric), hour, number) for label in ("", *labels)]
+
+
+def providers_of(
+    domain_id: int, labels: Iterable[str], metric: Metric, at: float, domains: Sequence[str]
+) -> list[Aggregate]:
+    """The same by the recipients' domains, of tags alone: nothing else is asked for so."""
+    period = int(at) // HOUR_S // PERIOD_H
+    tags = [label for label in labels if label.startswith("t:")]
+    return [(domain_id, tag, "provider", name.lower(), int(metric), period, 1) for tag in tags for name in domains]
 
 
 class Posts:

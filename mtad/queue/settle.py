@@ -12,7 +12,7 @@ import orjson
 from mtad import log as log_module
 from mtad.clock import Clock
 from mtad.feedback.classify import Cause, Classifier, Kind, Verdict
-from mtad.feedback.record import Posts
+from mtad.feedback.record import Posts, providers_of
 from mtad.mail.address import is_list, is_url, key_of, without_password
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, queue_id
@@ -316,6 +316,9 @@ class Settler:
         hour, options = int(now) // HOUR_S, job.held.options
         counts = [(domain_id, label, int(metric), hour, 1) for label in labels]
         records = Records(counts=counts, posts=posts, bounces=[bounce] if bounce else [])
+        if metric is Metric.DELIVERED_SMTP:
+            provider = job.recipient.address.rpartition("@")[2]
+            records.aggregates = providers_of(domain_id, labels, metric, now, [provider])
         if options is not None and options.campaign_keys and kind is not EventType.FAILED_TEMPORARY:
             records.campaigned.append((event, 1))
         return records

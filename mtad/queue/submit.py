@@ -13,7 +13,7 @@ import orjson
 
 from mtad import log as log_module
 from mtad.clock import Clock
-from mtad.feedback.record import Posts, counts_of, labels_of
+from mtad.feedback.record import Posts, counts_of, labels_of, providers_of
 from mtad.mail.address import Address, ListPost, Url
 from mtad.mail.envelope import AttachedFile, Submission
 from mtad.mail.event import EventType
@@ -312,6 +312,9 @@ class Submit:
         records.counts = counts_of(domain_id, labels, metric, now, len(told)) if told else []
         if options is not None and options.tags:
             records.tags = [(domain_id, tag, now) for tag in options.tags]
+            if metric is Metric.ACCEPTED_OUTGOING:
+                domains = [copy.address.domain for copy in whole.copies if not _is_post(copy)]
+                records.aggregates = providers_of(domain_id, labels, metric, now, domains)
         if options is not None and options.campaign_keys:
             records.campaigned = [(event, 1) for event in told]
         if self._posts is not None:

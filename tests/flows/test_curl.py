@@ -245,3 +245,15 @@ def test_what_is_no_http_is_told_so_in_json(dev: Dev, curl: Curl) -> None:
     assert set(curl("domains", "-H", "so(me: thing", status=400)) == {"message"}
     assert curl("domains", "-X", "FROBNICATE", status=405)["message"] == "Method Not Allowed"
     assert curl("domains", "-H", "X-Long: " + "x" * 20_000, status=400)["message"].startswith("The request line or")
+
+
+def test_a_tag_is_counted_by_the_domains_it_went_to(dev: Dev, curl: Curl) -> None:
+    people = ["-F", "to=a@one.example", "-F", "to=b@one.example", "-F", "to=hardfail@outcome.mtad.test"]
+    sent(curl, *FROM, *people, "-F", "subject=x", "-F", "text=x", "-F", "o:tag=By Provider")
+
+    def told() -> dict[str, tuple[int, int, int]]:
+        found = curl(f"{DOMAIN}/tags/by%20provider/stats/aggregates/providers")["provider"]
+        return {name: (one["accepted"], one["delivered"], one["opened"]) for name, one in found.items()}
+
+    wanted = {"one.example": (2, 2, 0), "outcome.mtad.test": (1, 0, 0)}
+    wait_until(lambda: told() == wanted, what="all are delivered")
