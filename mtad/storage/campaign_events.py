@@ -23,7 +23,7 @@ CountKey = tuple[int, int, int, str]
 
 BATCH = 500
 DELIVERED_KEEP_S = 14 * 86_400.0  # how long each delivery is told; that there was one is counted longer
-MAX_TOLD = 16_384  # octets of a sender's options, or of what is stored with a recipient, that are copied
+MAX_TOLD = 2048  # octets of a sender's options, or of what is stored with a recipient, that are copied
 
 
 class Word(IntEnum):
@@ -105,7 +105,11 @@ _WORD = f"""
         ELSE {int(Word.DROPPED)} END
     ELSE e.type END"""
 _PLACE = f"nullif(json_extract({_DETAIL}, '$.geolocation.{{}}'), 'Unknown')"
-_SAYS = f"json_extract({_OPTIONS}, '$.tags', '$.variables') <> '[null,null]' AND length(m.options) <= ?2"
+# A delivery is not told longer than its message is kept, which says it all; so the many cost no more than they must.
+_SAYS = (
+    f"e.type <> {int(_TYPE.DELIVERED)} AND length(m.options) <= ?2"
+    f" AND json_extract({_OPTIONS}, '$.tags', '$.variables') <> '[null,null]'"
+)
 _HELD = "'$.campaigns', '$.campaign_keys', '$.campaign_names', '$.template_variables'"
 _TYPES = ", ".join(
     str(int(one))

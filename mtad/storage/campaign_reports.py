@@ -162,7 +162,8 @@ def count_stats(connection: sqlite3.Connection, campaign: int, keys: Sequence[Ke
 def events(connection: sqlite3.Connection, campaign: int, wanted: Wanted, page: Page) -> list[Told]:
     """Newest first."""
     runs, values = _events(connection, campaign, wanted, _TOLD)
-    rows = connection.execute(f"{runs} ORDER BY id DESC LIMIT ? OFFSET ?", (*values, page.limit, page.skip))
+    runs += " ORDER BY id DESC LIMIT ? OFFSET ?"
+    rows = connection.execute(_WITH_MESSAGES.format(runs), (*values, page.limit, page.skip))
     return [_told(row) for row in rows]
 
 
@@ -246,6 +247,13 @@ _KEYS: Mapping[Key, str] = {
     Key.DAILY_HOUR: f"{_AT} / {HOUR_S} % 24",
 }
 _TOLD = "id, word, recipient, domain, country, region, city, ip, link, options, personal"
+# As long as there is a message it is asked; it may say more than was copied of it.
+_WITH_MESSAGES = """
+    SELECT t.id, t.word, t.recipient, t.domain, t.country, t.region, t.city, t.ip, t.link,
+        CASE WHEN m.id IS NULL THEN t.options ELSE m.options END,
+        CASE WHEN m.id IS NULL THEN t.personal ELSE r.personal END
+    FROM ({}) AS t LEFT JOIN events AS e ON e.id = t.id LEFT JOIN messages AS m ON m.id = e.message_id
+    LEFT JOIN recipients AS r ON r.id = e.recipient_id ORDER BY t.id DESC"""
 _OTHERS = ", ".join(str(int(word)) for word in TOLD if word is not Word.DELIVERED)
 # Counts have an hour and no id; the id of the hour's first moment stands for them.
 _ALL = f"""

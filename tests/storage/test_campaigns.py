@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mtad.mail.event import EventType
 from mtad.mail.ids import IdSource, floor_at, made_at
 from mtad.mail.metric import Metric
-from mtad.mail.options import Options
+from mtad.mail.options import Options, options_from_json
 from mtad.storage import accounts, campaign_events, campaigns, counters, lookups
 from mtad.storage import campaign_reports as reports
 from mtad.storage.campaign_events import DELIVERED_KEEP_S, TOLD, Word
@@ -156,30 +156,40 @@ def test_rows_are_newest_first_and_tell_what_is_known(book, spring):
     assert (second.country, second.region, second.city) == ("DE", "BE", "Berlin")
     assert (rows[4].country, rows[3].country) == ("US", "")
     assert (rows[5].recipient, rows[5].domain, rows[5].ip) == ("Bob@B.example", "b.example", "")
-    said = orjson.loads(newest.options)
-    assert (said["tags"], said["variables"], "campaigns" in said) == (["News"], {"order": "%recipient.no%"}, False)
+    said = options_from_json(newest.options)
+    assert (said.tags, said.variables) == (("News",), {"order": "%recipient.no%"})
     assert abs(made_at(newest.id) - book.at) < 1
 
 
-def test_the_recipients_own_data_are_kept_only_where_the_senders_ask_for_them(book):
-    number = book.campaign()
-    book.send("a@a.example", keys=(number,), personal=b'{"variables":{"no":"7"}}', variables={"order": "1"})
-    book.send(
-        "b@a.example", keys=(number,), personal=b'{"variables":{"no":"7"}}', variables={"order": "%recipient.no%"}
-    )
-    book.send("c@a.example", keys=(number,), personal=b'{"variables":{"no":"7"}}')
-    for name in "abc":
-        book.happened(EventType.DELIVERED, f"{name}@a.example")
-    assert [(bool(row.options), row.personal) for row in book.rows(number)] == [
-        (False, b""), (True, b'{"variables":{"no":"7"}}'), (True, b""),
-    ]  # fmt: skip
+OWN = b'{"variables":{"no":"7"}}'
 
 
-def test_what_is_too_much_is_not_copied(book):
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"variables": {"order": "1"}}, (True, b"")),
+        ({"variables": {"order": "%recipient.no%"}}, (True, OWN)),
+        ({"tags": ("News",)}, (True, b"")),
+        ({}, (False, b"")),
+        ({"variables": {"x": "y" * campaign_events.MAX_TOLD}}, (False, b"")),
+    ],
+)
+def test_what_a_message_says_is_told_as_long_as_it_is_kept_and_after_that_what_was_copied(book, said, kept):
     number = book.campaign()
-    book.send("a@a.example", keys=(number,), variables={"x": "y" * campaign_events.MAX_TOLD})
+    book.send("a@a.example", keys=(number,), personal=OWN, **said)
     book.happened(EventType.DELIVERED, "a@a.example")
-    assert [row.options for row in book.rows(number)] == [b""]
+    book.visit(EventType.OPENED, "a@a.example")
+    for row in book.rows(number):
+        assert options_from_json(row.options).variables == said.get("variables", {})
+        assert row.personal == OWN
+    for table in ("events", "messages", "recipients"):
+        book.connection.execute(f"DELETE FROM {table}")
+    opened, delivered = book.rows(number)
+    assert (bool(opened.options), opened.personal) == kept
+    assert (delivered.options, delivered.personal) == (b"", b"")
+    if kept[0]:
+        found = options_from_json(opened.options)
+        assert (found.variables, found.tags) == (said.get("variables", {}), said.get("tags", ()))
 
 
 def test_events_are_found_by_word_recipient_and_place(book, spring):
