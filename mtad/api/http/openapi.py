@@ -10,7 +10,7 @@ from typing import Any
 from mtad import __version__
 from mtad.api.http.call import Needs, Param, Row, slashed
 
-_WORD = re.compile(r"[A-Za-z0-9]+")
+_WORD = re.compile(r"[A-Za-z0-9_.]+")
 _FORM, _PARTS = "application/x-www-form-urlencoded", "multipart/form-data"
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
