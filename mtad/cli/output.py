@@ -14,6 +14,8 @@ from mtad.cli.words import plain
 
 UNREAD = 141  # the exit code of a program whose reader is gone, as `head` is after its lines: 128 + SIGPIPE
 _PIPE_WIDTH = 240  # columns of a table that goes to a file or another program
+# JSON lets them stand in its strings, and Python's splitlines, for one, ends a line there.
+_SEPARATORS = [(mark.encode(), b"\\u%04x" % ord(mark)) for mark in "\x85\u2028\u2029"]
 
 
 def say(content: str | bytes, *, nl: bool = True) -> None:
@@ -40,8 +42,11 @@ class Output:
         say(to_json(value, indent=True))
 
     def object(self, value: object) -> None:
-        """One JSON object on a line of its own."""
-        say(to_json(value))
+        """One JSON object on a line of its own, by whatever its reader tells lines apart."""
+        octets = to_json(value)
+        for separator, escaped in _SEPARATORS:
+            octets = octets.replace(separator, escaped)
+        say(octets)
 
     def line(self, text: str = "") -> None:
         say(plain(text))

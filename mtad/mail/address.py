@@ -12,8 +12,10 @@ import idna
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _PLAIN = re.compile(rf"([.{_ATEXT}]+)@({_LABEL}(?:\.{_LABEL})*)")
-_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
-_DOT_STRING = re.compile(rf"[\x80-\U0010ffff{_ATEXT}]+(?:\.[\x80-\U0010ffff{_ATEXT}]+)*")
+# RFC 6531 §3.3, but for what ends a line to some (RFC 5198 §2): the C1 controls with NEL, and U+2028 and U+2029.
+_WIDE = r"\xa0-\u2027\u202a-\U0010ffff"
+_QUOTED = re.compile(rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_WIDE}]|\\[\x20-\x7e])*"')
+_DOT_STRING = re.compile(rf"[{_WIDE}{_ATEXT}]+(?:\.[{_WIDE}{_ATEXT}]+)*")
 _LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|\d{1,3}(?:\.\d{1,3}){3})\]")
 
 _LIST = "list:"

@@ -1,12 +1,13 @@
-"""Commands whose reader goes away, as `mtad events | head` does."""
+"""What commands print; and readers that go away, as that of `mtad events | head` does."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-from mtad.cli.output import UNREAD
+from mtad.cli.output import UNREAD, Output
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,12 @@ def test_a_command_nobody_reads_ends_without_a_word(store, line):
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (UNREAD, b"")
+
+
+def test_an_object_is_one_line_to_every_reader(capsysbinary):
+    value = {"subject": "a\x85b\u2028c\u2029d\ne\x0bf\x1cgü"}
+    Output(True).object(value)
+    printed = capsysbinary.readouterr().out.decode()
+    [line] = printed.splitlines()
+    assert json.loads(line) == value
+    assert "ü" in line

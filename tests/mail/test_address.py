@@ -58,6 +58,14 @@ def test_what_is_no_address_is_refused(text):
         parse_address(text)
 
 
+@pytest.mark.parametrize("mark", ["\x80", "\x85", "\x9f", "\u2028", "\u2029"])
+@pytest.mark.parametrize("form", ["a{}b@x.example", '"a{}b"@x.example', "a@x{}b.example"])
+def test_what_some_take_for_the_end_of_a_line_is_in_no_address(form, mark):
+    with pytest.raises(BadAddress):
+        parse_address(form.format(mark))
+    assert parse_address('"ü\xa0\u2027\u202a"@x.example').local == '"ü\xa0\u2027\u202a"'
+
+
 def test_a_domain_in_utf8_becomes_a_labels():
     assert parse_address("bob@Bücher.example").domain == "xn--bcher-kva.example"
     assert ascii_domain("EXAMPLE.org") == "example.org"

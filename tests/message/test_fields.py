@@ -41,6 +41,14 @@ def test_any_name_makes_one_mailbox(name):
     assert display(entry.phrase) == " ".join(fields.clean(name).split())
 
 
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_what_some_take_for_the_end_of_a_line_makes_none_in_a_field(mark):
+    text = f"a{mark}X-Evil: 1"
+    for field in (unstructured(b"Subject", text).decode(), *(mailbox(text, "bob@x.example", wide) for wide in (0, 1))):
+        assert len(field.splitlines()) == 1
+        assert field.isascii()
+
+
 def test_phrases_are_quoted_or_encoded_as_need_be():
     assert phrase("Bob Smith") == "Bob Smith"
     assert phrase('Smith, "Bob"') == '"Smith, \\"Bob\\""'
