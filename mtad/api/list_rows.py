@@ -18,7 +18,7 @@ from mtad.message.values import BadValue, parse_bool, parse_object
 
 MAX_NAME = 1000  # characters
 MAX_DESCRIPTION = 10_000  # characters
-MAX_VARIABLES = 65_536  # octets, of one member
+MAX_VARIABLES = 16_384  # octets, of one member: a page has a thousand
 
 _KNOWN = frozenset(("address", "name", "subscribed", "vars"))
 _Choice = TypeVar("_Choice", AccessLevel, ReplyPreference)

@@ -112,13 +112,14 @@ class MemberOperations(Base):
     ) -> Sequence[MemberView]:
         """Those after the key `beyond`, or the nearest before it; ascending. None: the first, or the last ones."""
 
-        def read(connection: sqlite3.Connection) -> Sequence[Member]:
+        def read(connection: sqlite3.Connection) -> Sequence[MemberView]:
             number = found_list(connection, list).number
-            return lists.members_page(
+            found = lists.members_page(
                 connection, number, limit, subscribed=subscribed, beyond=beyond, backwards=backwards
             )
+            return [_view(one) for one in found]
 
-        return [_view(one) for one in await self._read(read)]
+        return await self._read(read)
 
     async def member_show(self, list: str, address: str) -> MemberView:
         return _view(await self._read(lambda c: _found(c, found_list(c, list), address)))

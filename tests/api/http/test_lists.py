@@ -366,7 +366,7 @@ async def test_a_member_may_be_json(client, dev):
         ({"address": "bob"}, "'bob' is no address: an address is local-part@domain"),
         ({"address": BOB, "vars": "{"}, "vars is not valid JSON"),
         ({"address": BOB, "vars": "[1]"}, "vars is not a JSON object"),
-        ({"address": BOB, "vars": json.dumps({"a": "x" * MAX_VARIABLES})}, "vars is larger than 64 KiB"),
+        ({"address": BOB, "vars": json.dumps({"a": "x" * MAX_VARIABLES})}, "vars is larger than 16 KiB"),
         ({"address": BOB, "subscribed": "maybe"}, "subscribed parameter is neither yes nor no"),
         ({"address": BOB, "upsert": "2"}, "upsert parameter is neither yes nor no"),
         ({"address": BOB, "name": "x" * 1001}, "a name has at most 1000 characters"),
