@@ -132,26 +132,35 @@ def count_groups(
 
 
 def stats(connection: sqlite3.Connection, campaign: int, keys: Sequence[Key], page: Page) -> list[Totals]:
-    """Without keys: one, of all. Else the group with the most events first. What has no place is at UNKNOWN."""
-    columns = ", ".join(_KEYS[key] for key in keys) + ", " if keys else ""
-    numbers = [str(place) for place in range(1, len(keys) + 1)]
-    group = f"GROUP BY {', '.join(numbers)}" if keys else ""
-    order = ", ".join(["sum(n) DESC", *numbers])
+    """By at least one key; the group with the most events first. What has no place is at UNKNOWN."""
+    columns = ", ".join(_KEYS[key] for key in keys)
+    order = ", ".join(str(place) for place in range(1, len(keys) + 1))
     rows = connection.execute(
-        f"SELECT {columns} {_SUMS} FROM ({_ALL}) {group} ORDER BY {order} LIMIT ? OFFSET ?",
+        f"SELECT {columns}, {_SUMS} FROM ({_ALL}) GROUP BY {order} ORDER BY sum(n) DESC, {order} LIMIT ? OFFSET ?",
         (campaign, page.limit, page.skip),
     )
     found = []
     for row in rows:
-        said, numbered = tuple(row[: len(keys)]), row[len(keys) :]
-        totals = {word: n or 0 for word, n in zip(Word, numbered, strict=False)}
-        found.append(Totals(said, totals, *numbered[len(Word) :]))
+        numbers = row[len(keys) :]
+        totals = {word: n or 0 for word, n in zip(Word, numbers, strict=False)}
+        found.append(Totals(tuple(row[: len(keys)]), totals, *numbers[len(Word) :]))
     return found
 
 
+def totals(connection: sqlite3.Connection, campaign: int) -> Totals:
+    """Of all. The same numbers as those of stats, by ways that sort nothing."""
+    found = dict.fromkeys(Word, 0)
+    for word in TOLD:
+        if word is not Word.DELIVERED:
+            [found[word]] = connection.execute(_HOW_MANY, (campaign, int(word))).fetchone()
+    for word, n in connection.execute(_SENT, (campaign,)):
+        found[Word(word)] = n
+    [links] = connection.execute(_LINKS, (campaign,)).fetchone()
+    clicked, opened = connection.execute(_PEOPLE, (campaign,)).fetchone()
+    return Totals((), found, links, clicked or 0, opened or 0)
+
+
 def count_stats(connection: sqlite3.Connection, campaign: int, keys: Sequence[Key]) -> int:
-    if not keys:
-        return 1
     columns = ", ".join(_KEYS[key] for key in keys)
     [number] = connection.execute(
         f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM ({_ALL}))", (campaign,)
@@ -270,6 +279,17 @@ _SUMS = ", ".join(
         _BY_PEOPLE.format(int(Word.OPENED), "lower(recipient)"),
     ]
 )
+_HOW_MANY = "SELECT count(*) FROM campaign_events WHERE campaign = ? AND word = ?"
+_SENT = "SELECT word, sum(n) FROM campaign_counts WHERE campaign = ? GROUP BY word"
+_LINKS = f"""
+    SELECT count(DISTINCT link) FROM campaign_events
+    WHERE campaign = ? AND word = {int(Word.CLICKED)} AND counted"""
+# In the order of the index, which has all that is asked for.
+_PEOPLE = f"""
+    SELECT sum(clicked), sum(opened) FROM (
+        SELECT max(word = {int(Word.CLICKED)}) AS clicked, max(word = {int(Word.OPENED)}) AS opened
+        FROM campaign_events INDEXED BY campaign_events_recipient
+        WHERE campaign = ? AND word <> {int(Word.DELIVERED)} AND counted = 1 GROUP BY recipient)"""
 _DELIVERED_TO = """
     SELECT e.id FROM json_each(?1) AS j CROSS JOIN events AS e ON e.recipient_id = j.value WHERE e.type = ?2"""
 _NEW = f"SELECT id FROM campaign_events WHERE campaign = ?1 AND word = {int(Word.DELIVERED)} AND id > ?2"

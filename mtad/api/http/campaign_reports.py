@@ -97,14 +97,13 @@ class CampaignReports:
         keys, page = _keys(call.params, _STATS), _page(call.params)
 
         def count(connection: sqlite3.Connection, campaign: CampaignRow) -> int:
-            return campaign_reports.count_stats(connection, campaign.number, keys)
+            return campaign_reports.count_stats(connection, campaign.number, keys) if keys else 1
 
         def rows(connection: sqlite3.Connection, campaign: CampaignRow) -> Any:
-            found = [_totals(keys, one) for one in campaign_reports.stats(connection, campaign.number, keys, page)]
-            return found if keys else found[0]
+            if not keys:
+                return _totals(keys, campaign_reports.totals(connection, campaign.number))
+            return [_totals(keys, one) for one in campaign_reports.stats(connection, campaign.number, keys, page)]
 
-        if not keys:
-            page = Page(1)
         return await self._answer(call, count, rows)
 
     async def grouped(self, call: Call, word: Word, allowed: Sequence[Key]) -> Answer:

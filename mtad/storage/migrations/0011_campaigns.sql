@@ -27,8 +27,8 @@ CREATE TABLE campaign_events (
     personal  BLOB,                -- JSON: the recipient's, where the data asks for it
     PRIMARY KEY (campaign, word, id)
 ) WITHOUT ROWID;
--- What a recipient did; to whom mail was delivered is found by the events themselves.
-CREATE INDEX campaign_events_recipient ON campaign_events (campaign, recipient) WHERE word <> 2;
+-- What a recipient did, and how many did; to whom mail was delivered is found by the events themselves.
+CREATE INDEX campaign_events_recipient ON campaign_events (campaign, recipient, counted) WHERE word <> 2;
 
 -- How much was sent and delivered, by the hour and the recipients' domain: that is told longer than each one is.
 CREATE TABLE campaign_counts (
