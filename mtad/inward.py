@@ -15,8 +15,10 @@ from mtad.clock import Clock
 from mtad.config import Config, ConfigError, parse_listen
 from mtad.delivery.dns import DnsResolver
 from mtad.inbound.arc import Sealer
+from mtad.inbound.copies import Copies
 from mtad.inbound.dmarc import author_domains
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.onward import Onward
 from mtad.inbound.posting import Postings
 from mtad.inbound.postmaster import Postmaster
 from mtad.inbound.routes.live import Routes
@@ -92,10 +94,11 @@ def take(
         checker=checks,
         routes=routes,
         receiving=tenants.receiving,
-        sealer=sealer,
-        stored_url=lambda domain, key: f"{base_url()}/v3/domains/{domain}/messages/{key}",
-        key=lambda: secrets.token_urlsafe(24),
-        loop_key=loop_key(token_key),
+        copies=Copies(
+            stored_url=lambda domain, key: f"{base_url()}/v3/domains/{domain}/messages/{key}",
+            key=lambda: secrets.token_urlsafe(24),
+        ),
+        onward=Onward(sealer, loop_key(token_key), clock),
         ids=ids,
         clock=clock,
         max_hops=config.smtp.max_hops,

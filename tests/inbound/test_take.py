@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ import pytest
 from mtad.clock import SystemClock
 from mtad.inbound import take as take_module
 from mtad.inbound.arc import Arc, ArcResult, Sealer
+from mtad.inbound.copies import Copies
 from mtad.inbound.dmarc import Dmarc, DmarcResult
 from mtad.inbound.doorstep import Doorstep
+from mtad.inbound.onward import Onward
 from mtad.inbound.postmaster import Postmaster, refusal
 from mtad.inbound.results import Findings, User
 from mtad.inbound.routes.live import Routes
@@ -113,10 +116,10 @@ async def hall_in(folder) -> AsyncIterator[Hall]:
             checker=checker,
             routes=live,
             receiving=house.tenants.receiving,
-            sealer=lambda domain: Sealer(domain, "s1", RSA_KEY) if domain == DOMAIN else None,
-            stored_url=lambda domain, key: f"http://us/v3/domains/{domain}/messages/{key}",
-            key=lambda: next(keys),
-            loop_key=b"l" * 32,
+            copies=Copies(lambda domain, key: f"http://us/v3/domains/{domain}/messages/{key}", lambda: next(keys)),
+            onward=Onward(
+                lambda domain: Sealer(domain, "s1", RSA_KEY) if domain == DOMAIN else None, b"l" * 32, house.clock
+            ),
             ids=house.ids,
             clock=house.clock,
             max_hops=5,
@@ -296,6 +299,45 @@ async def test_spam_for_domains_that_want_none_gets_its_250(hall):
     assert await hall.rows() == []
 
 
+async def test_each_domain_is_told_when_a_message_for_several_is_refused(hall):
+    hall.checker.refusal = {SpamAction.DISABLED: REFUSAL}
+    await hall.route("catch_all()", "stop()")
+    assert await hall.refuses(f"bob@{DOMAIN}", f"eve@{DOMAIN}", f"bob@{OTHER}") == REFUSAL
+    await hall.told()
+    found = await hall.house.database.read(lambda c: journal.recent(c, EventFilter(), 9))
+    assert [(event.type.word, event.domain, event.recipient) for event in found] == [
+        ("rejected", DOMAIN, f"bob@{DOMAIN}"),
+        ("rejected", OTHER, f"bob@{OTHER}"),
+    ]
+    assert sum(hall.take.tally.refused.values()) == 1
+
+
+async def test_spam_is_not_told_as_dropped_while_the_message_is_refused_for_another_domain(hall):
+    hall.checker.spam = True
+    hall.checker.refusal = {SpamAction.TAG: Reply(451, "7.1", "later")}
+    await hall.set(DOMAIN, spam_action="delete")
+    await hall.set(OTHER, spam_action="tag")
+    assert (await hall.refuses(f"bob@{DOMAIN}", f"bob@{OTHER}")).code == 451
+    await hall.told()
+    found = await hall.house.database.read(lambda c: journal.recent(c, EventFilter(), 9))
+    assert ["later" in event.detail["reject"]["description"] for event in found] == [True, True]
+    assert hall.take.tally.dropped == 0
+
+
+async def test_a_large_message_is_copied_few_times(hall, tmp_path):
+    (tmp_path / "spool").mkdir()
+    await hall.route("catch_all()", 'forward("http://a.example/, c@d.example")')
+    large = MAIL + b"x" * 30_000_000
+    await hall.gets("bob")  # what is loaded once is loaded
+    tracemalloc.start()
+    try:
+        await hall.gets("bob", content=large)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2.5 * len(large)  # beside the one that came
+
+
 async def test_nothing_is_stored_when_the_filter_of_one_domain_gives_no_answer(hall):
     hall.checker.refusal = {SpamAction.TAG: Reply(451, "7.1", "later")}
     await hall.set(OTHER, spam_action="tag")
@@ -307,8 +349,8 @@ async def test_nothing_is_stored_when_the_filter_of_one_domain_gives_no_answer(h
 async def test_more_copies_than_one_message_may_make_are_refused_before_they_are_made(hall, monkeypatch):
     monkeypatch.setattr(take_module, "MAX_COPIES", 30)
     made = []
-    counted = Take._copies
-    monkeypatch.setattr(Take, "_copies", lambda self, *a: (made.append(one) or one for one in counted(self, *a)))
+    counted = Copies.of
+    monkeypatch.setattr(Copies, "of", lambda self, *a: (made.append(one) or one for one in counted(self, *a)))
     for number in range(5):
         urls = ", ".join(f"http://a{number}.example/{n}" for n in range(10))
         await hall.route("match_recipient('.*')", f'forward("{urls}")')
