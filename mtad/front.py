@@ -31,6 +31,7 @@ from mtad.api.http.suppressions import Suppressions
 from mtad.api.http.tags import Tags
 from mtad.api.http.templates import Render, TemplateChapter
 from mtad.api.http.webhooks import Webhooks
+from mtad.api.list_desk import ListDesk
 from mtad.api.operations import Operations
 from mtad.api.suppression_desk import SuppressionDesk
 from mtad.api.templates import Templates
@@ -65,6 +66,7 @@ def chapters(
         options=config.api.max_option_octets,
         schedule_s=config.queue.max_schedule_s,
     )
+    desk = ListDesk(database)
     return [
         Messages(
             submit=submit,
@@ -89,8 +91,8 @@ def chapters(
         Suppressions(SuppressionDesk(database, clock, suppressed)),
         TemplateChapter(database, ids, clock, templates),
         Routes(operations),
-        Lists(operations),
-        Members(operations),
+        Lists(operations, desk),
+        Members(operations, desk),
         Stubs(config.delivery.sources, drop),
     ]
 

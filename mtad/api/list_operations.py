@@ -9,9 +9,10 @@ from functools import partial
 from typing import Protocol
 
 from mtad import log as log_module
-from mtad.api.base import Base, Impossible, NotThere
+from mtad.api.base import Base, Impossible
 from mtad.api.dkim_operations import Taken
-from mtad.api.list_rows import key_in, read_access, read_description, read_mailbox, read_name, read_reply
+from mtad.api.list_desk import found_list
+from mtad.api.list_rows import read_access, read_description, read_mailbox, read_name, read_reply
 from mtad.api.suppression_desk import in_batches
 from mtad.mail.lists import MailingList, list_label
 from mtad.mail.metric import Metric
@@ -91,10 +92,6 @@ class ListOperations(Base):
 
         return await self._read(read)
 
-    async def list_page(self, limit: int, beyond: str | None, backwards: bool) -> list[MailingList]:
-        """Those after the key `beyond`, or the nearest before it; ascending. None: the first, or the last ones."""
-        return await self._read(lambda c: lists.page(c, limit, beyond=beyond, backwards=backwards))
-
     async def list_show(self, address: str) -> MailingList:
         return await self._read(lambda connection: found_list(connection, address))
 
@@ -155,15 +152,6 @@ class ListOperations(Base):
     async def _lists_changed(self) -> None:
         if self.listing is not None:
             await self.listing.load()
-
-
-def found_list(connection: sqlite3.Connection, address: str) -> MailingList:
-    """Raises NotThere."""
-    key = key_in(address)
-    found = lists.find(connection, key) if key else None
-    if found is None:
-        raise NotThere(f"Mailing list {address.strip()[:320]} not found; `mtad list list` shows those there are")
-    return found
 
 
 def _create(connection: sqlite3.Connection, wanted: MailingList) -> MailingList:

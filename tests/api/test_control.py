@@ -126,7 +126,7 @@ async def test_a_fault_of_ours_is_a_500_without_its_insides(raw, house, monkeypa
 
 def test_every_operation_that_is_offered_can_be_read_by_its_hints():
     public = {name for name in dir(Operations) if not name.startswith("_")}
-    own = {"write", "posting", "suppressed", "routing", "campaigning"}  # the daemon's: callables
+    own = {"write", "posting", "suppressed", "routing", "campaigning", "listing"}  # the daemon's: callables
     own |= {"lending", "names", "web_host"}
     assert set(OFFERED) == public - own
     for name in OFFERED:

@@ -13,6 +13,7 @@ from mtad.api.http.asking import carried_out
 from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.dates import gmt
 from mtad.api.http.paging import counted, links, paged, read_page
+from mtad.api.list_desk import ListDesk
 from mtad.api.list_operations import ListOperations
 from mtad.mail.lists import MailingList
 
@@ -31,8 +32,8 @@ _PAGES = (Param("limit", kind="integer"), Param("page"), Param("address"))
 
 
 class Lists:
-    def __init__(self, operations: ListOperations) -> None:
-        self._operations = operations
+    def __init__(self, operations: ListOperations, desk: ListDesk) -> None:
+        self._operations, self._desk = operations, desk
 
     def rows(self) -> Sequence[Row]:
         row, one = partial(Row, chapter="Mailing lists", versions=(2, 3)), "/lists/{list}"
@@ -73,7 +74,7 @@ class Lists:
         if call.old:
             return await self.list(call)
         page = read_page(call, "address")
-        found = await self._operations.list_page(page.limit, page.pivot.strip().casefold() or None, page.backwards)
+        found = await self._desk.lists(page.limit, page.pivot.strip().casefold() or None, page.backwards)
         return paged([shown(one) for one in found], links(call, page, "address", [one.key for one in found]))
 
     async def create(self, call: Call) -> Answer:

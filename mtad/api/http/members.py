@@ -15,8 +15,9 @@ from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.lists import shown
 from mtad.api.http.paging import counted, links, paged, read_page
 from mtad.api.http.params import missing
+from mtad.api.list_desk import MAX_IMPORT, ListDesk, MemberExists, MemberView
 from mtad.api.list_rows import NoMailbox, read_entry
-from mtad.api.member_operations import MAX_IMPORT, MemberExists, MemberOperations, MemberView
+from mtad.api.member_operations import MemberOperations
 from mtad.mail.address import key_of
 from mtad.mail.lists import MailingList, MemberEntry
 
@@ -42,8 +43,8 @@ _CSV = (
 
 
 class Members:
-    def __init__(self, operations: MemberOperations) -> None:
-        self._operations = operations
+    def __init__(self, operations: MemberOperations, desk: ListDesk) -> None:
+        self._operations, self._desk = operations, desk
 
     def rows(self) -> Sequence[Row]:
         row, base = partial(Row, chapter="Mailing lists", versions=(2, 3)), "/lists/{list}/members"
@@ -106,9 +107,7 @@ class Members:
             return await self.list(call)
         page, subscribed = read_page(call, "address"), call.params.flag("subscribed")
         beyond = page.pivot.strip().casefold() or None
-        found = await carried_out(
-            self._operations.member_page(call["list"], page.limit, subscribed, beyond, page.backwards)
-        )
+        found = await carried_out(self._desk.members(call["list"], page.limit, subscribed, beyond, page.backwards))
         keys = [key_of(one.address) for one in found]
         return paged(found, links(call, page, "address", keys, keep=("subscribed",)))
 
@@ -158,7 +157,7 @@ class Members:
         upsert, subscribed = params.flag("upsert", False), params.flag("subscribed")
         some = _array(call)
         entries = await asyncio.to_thread(_entries, some, subscribed, upsert)
-        changed = await _asked(self._operations.member_put(call["list"], entries, upsert))
+        changed = await _asked(self._desk.put(call["list"], entries, upsert))
         return _put(call, changed)
 
     async def load(self, call: Call) -> Answer:
@@ -173,7 +172,7 @@ class Members:
         except UnicodeDecodeError:
             raise BadRequest("The file is not UTF-8") from None
         changed = await _asked(
-            self._operations.member_load(call["list"], text, params.flag("subscribed"), params.flag("upsert", False))
+            self._desk.load(call["list"], text, params.flag("subscribed"), params.flag("upsert", False))
         )
         return _put(call, changed)
 

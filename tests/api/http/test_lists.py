@@ -9,8 +9,8 @@ import pytest
 
 from mtad.api.http.lists import Lists
 from mtad.api.http.members import MAX_ADDED, Members
+from mtad.api.list_desk import MAX_IMPORT, ListDesk
 from mtad.api.list_rows import MAX_DESCRIPTION, MAX_NAME, MAX_VARIABLES
-from mtad.api.member_operations import MAX_IMPORT
 from mtad.api.operations import Operations
 from mtad.mail.event import EventType
 from mtad.mail.lists import list_label
@@ -71,8 +71,8 @@ async def client(house, listing):
         changed=house.tenants.load,
         hostname="mail.example.com",
     )
-    operations.listing = listing
-    async with serve(house, [Lists(operations), Members(operations)], max_body_octets=64_000_000) as client:
+    operations.listing, desk = listing, ListDesk(house.database)
+    async with serve(house, [Lists(operations, desk), Members(operations, desk)], max_body_octets=64_000_000) as client:
         yield client
 
 

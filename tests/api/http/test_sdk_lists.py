@@ -8,6 +8,7 @@ from mailgun.client import AsyncClient, Client
 
 from mtad.api.http.lists import Lists
 from mtad.api.http.members import Members
+from mtad.api.list_desk import ListDesk
 from mtad.api.operations import Operations
 from tests.api.http.house import DOMAIN, KEY, open_house, serve
 
@@ -26,7 +27,8 @@ async def base(tmp_path):
             changed=house.tenants.load,
             hostname="mail.example.com",
         )
-        async with serve(house, [Lists(operations), Members(operations)]) as client:
+        desk = ListDesk(house.database)
+        async with serve(house, [Lists(operations, desk), Members(operations, desk)]) as client:
             yield client.base
 
 
