@@ -100,6 +100,8 @@ async def test_totals_and_present_numbers_are_read_at_each_scrape(ask):
         reports=lambda: {"bounces": 6},
         posts=lambda: {"done": 7},
         connections_out=lambda: 7,
+        http_connections=lambda: 8,
+        http_refused=lambda: 9,
         commit_s=lambda: 1.5,
         paused=lambda: True,
     )
@@ -108,6 +110,7 @@ async def test_totals_and_present_numbers_are_read_at_each_scrape(ask):
     numbers["accepted"] = 5
     found = await scraped(client)
     assert found[("mtad_recipients_accepted_total",)] == 5
+    assert (found[("mtad_http_connections",)], found[("mtad_http_connections_refused_total",)]) == (8, 9)
     assert found[("mtad_recipients_failed_total", "no-such-user")] == 4
     assert found[("mtad_smtp_total", "refused-too-big")] == 2
     assert found[("mtad_visits_lost_total",)] == 3
