@@ -5,7 +5,7 @@ Room: inbound. May import: mail, queue. Keys are handed in.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ class Copies:
         """domain: of ours, which takes the recipient's mail. place: his in Submission.recipients."""
         orcpt = f"rfc822;{recipient}"
         routes = [_route_json(one, recipient) for one in decision.matched]
-        told = orjson.dumps({"routes": routes}) if routes else None
+        told = {"routes": routes} if routes else {}
+        plain = orjson.dumps(told) if told else None
         made = 0
         for to in decision.forwards:
             address = _target(to)
@@ -46,23 +47,24 @@ class Copies:
             personal = None
             if isinstance(address, Url):
                 personal = orjson.dumps({"kind": "raw" if to.kind is Kind.RAW_URL else "forward"})
-            yield Copy(address, place, personal, orcpt, told)
+            yield Copy(address, place, personal, orcpt, plain)
         for keep in decision.keeps:
             made += 1
             yield from self._kept(recipient, domain, place, keep, told)
         if not made:
             detail = orjson.dumps({"delivery-status": _consumed(decision), "recipient": str(recipient)})
-            yield Copy(recipient, place, None, orcpt, told, End(EventType.DELIVERED, Metric.DELIVERED_SMTP, detail))
+            yield Copy(recipient, place, None, orcpt, plain, End(EventType.DELIVERED, Metric.DELIVERED_SMTP, detail))
 
-    def _kept(self, recipient: Address, domain: str, place: int, keep: Keep, told: bytes | None) -> Iterator[Copy]:
+    def _kept(self, recipient: Address, domain: str, place: int, keep: Keep, told: Mapping[str, Any]) -> Iterator[Copy]:
         key = self.key()
         url = self.stored_url(domain, key)
-        detail = orjson.dumps({"storage": {"url": url, "key": key}})
-        end = End(EventType.STORED, Metric.STORED, detail, key, (str(recipient),))
-        yield Copy(recipient, place, None, f"rfc822;{recipient}", told, end)
+        storage = {"storage": {"url": url, "key": key}}
+        end = End(EventType.STORED, Metric.STORED, orjson.dumps(storage), key, (str(recipient),))
+        accepted = orjson.dumps({**told, **storage})
+        yield Copy(recipient, place, None, f"rfc822;{recipient}", accepted, end)
         if keep.notify is not None:
             personal = orjson.dumps({"kind": "notify", "key": key, "url": url, "domain": domain})
-            yield Copy(Url(keep.notify.text), place, personal, f"rfc822;{recipient}", told)
+            yield Copy(Url(keep.notify.text), place, personal, f"rfc822;{recipient}", accepted)
 
 
 def fate(copy: Copy) -> str:

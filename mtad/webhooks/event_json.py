@@ -52,6 +52,9 @@ def event_json(event: Event, base_url: str = "") -> dict[str, Any]:
     if event.type in _OUTCOMES:
         made["delivery-status"] = _status(detail.get("delivery-status") or {})
     if event.type in _FAILED:
+        code = made["delivery-status"].get("enhanced-code")
+        if code:
+            made["delivery-status"]["bounce-code"] = code
         made["severity"] = "permanent" if event.type in _PERMANENT else "temporary"
         made["reason"] = str(detail.get("reason") or "generic")
     if event.options is not None and event.options.template:

@@ -136,6 +136,10 @@ def test_store_keeps_the_message_and_tells_where(inland: Inland, app: Applicatio
     assert post.is_signed(API_KEY)
     [event] = inland.settled(f"keep@{DOMAIN}", "stored")
     assert event["storage"]["url"] == post["message-url"]
+    told = [(one["filename"], one["size"]) for one in event["message"]["attachments"]]
+    assert told == [("pic.png", 12), ("Größen.csv", 10), ("a.bin", 18_000)]
+    accepted = inland.events("--event", "accepted", "--recipient", f"keep@{DOMAIN}")
+    assert accepted[0]["storage"] == event["storage"]
     [delivered] = inland.settled(f"keep@{DOMAIN}", "delivered")
     assert delivered["envelope"]["transport"] == "http"
 

@@ -294,3 +294,12 @@ def test_links_that_are_a_recipients_own_are_not_told_and_texts_have_a_bound():
     subject = headers_of(event)["subject"]
     assert subject.startswith("%unsubscribe_url% yyyy")
     assert len(subject) == 16_384
+
+
+def test_a_failure_has_the_enhanced_code_by_its_other_name_too():
+    status = {**STATUS, "code": 550, "enhanced-code": "5.1.1"}
+    for kind, told in ((EventType.FAILED_PERMANENT, "5.1.1"), (EventType.DELIVERED, None)):
+        made = event_json(replace(DELIVERED, type=kind, detail={"delivery-status": status}))
+        assert made["delivery-status"].get("bounce-code") == told
+    plain = replace(DELIVERED, type=EventType.FAILED_TEMPORARY, detail={"delivery-status": {"code": 451}})
+    assert "bounce-code" not in event_json(plain)["delivery-status"]
