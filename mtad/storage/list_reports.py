@@ -24,5 +24,6 @@ _LINKS = """
           WHERE domain_id = (SELECT id FROM domains WHERE name = :domain) AND type = :type
           ORDER BY id DESC LIMIT :most) AS e
     CROSS JOIN messages AS m ON m.id = e.message_id
-    WHERE json_extract(CAST(m.options AS TEXT), '$.list_number') = :list
+    WHERE CASE WHEN json_valid(CAST(m.options AS TEXT)) THEN json_extract(CAST(m.options AS TEXT), '$.list_number') END
+        = :list
         AND ifnull(json_extract(CAST(e.detail AS TEXT), '$."client-info".bot'), '') = ''"""

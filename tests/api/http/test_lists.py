@@ -294,6 +294,7 @@ async def test_a_list_tells_what_became_of_its_mail(client, house, dev):
         (102, number, "http://b.example/", ""),
         (103, number, "http://c.example/", "scanner"),
         (104, number + 1, "http://d.example/", ""),
+        (105, None, "http://e.example/", ""),
     ]
 
     def write(connection):
@@ -302,7 +303,7 @@ async def test_a_list_tells_what_became_of_its_mail(client, house, dev):
             connection.execute(
                 "INSERT INTO messages (id, domain_id, reverse_path, size, recipients, flags, about, options)"
                 " VALUES (?, 1, '', 1, 1, 0, '{}', ?)",
-                (message, json.dumps({"list_number": of}).encode()),
+                (message, json.dumps({"list_number": of}).encode() if of else b""),
             )
             detail = json.dumps({"url": url, "client-info": {"bot": bot}}).encode()
             events.append((message + 1000, int(EventType.CLICKED), 1, message, message + 1, detail))
