@@ -224,7 +224,6 @@ class House:
             lists=self.lists,
             rewrites=self._rewrites_from,
             held_up=self.health.gate,
-            clock=clock,
         )
         self.transport: Transport = Ways(way_out, self.web, self.expander)
         self.warm_ups = WarmUps(database, shaping, clock)
@@ -466,7 +465,7 @@ class House:
         )
 
         self.operations.suppressed = self.suppressed.note
-        self.operations.routing = self.routes
+        self.operations.routing, self.operations.listing = self.routes, self.lists
         self.operations.campaigning = self.campaigns
 
     async def _build_api(self) -> None:

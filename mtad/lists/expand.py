@@ -12,7 +12,6 @@ from functools import partial
 from typing import Protocol
 
 from mtad import log as log_module
-from mtad.clock import Clock
 from mtad.delivery.mx import MxHost, Route
 from mtad.lists.copies import Posted, copies_for, of_one_kind, posted
 from mtad.lists.known import Lists
@@ -62,7 +61,6 @@ class Expander:
     lists: Lists
     rewrites: Callable[[bytes, str], Awaitable[bool]]
     held_up: Callable[[int], Reply | None]
-    clock: Clock
     submit: Posting | None = None
     batch: int = BATCH
     fixed_key: str | None = field(default=None, init=False)
@@ -136,7 +134,6 @@ class Expander:
             step = Step(recipient_id, last, some[-1].key if some else last, len(copies), done)
             await self._store(about, copies, step, smtputf8=bool(some) and not some[0].address.isascii())
             made, last = made + len(copies), step.last
-            await self.clock.sleep(0.0)  # others have their turn
         return made
 
     async def _store(self, about: Posted, copies: list[Copy], step: Step, *, smtputf8: bool) -> None:
