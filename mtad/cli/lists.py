@@ -9,9 +9,10 @@ import click
 import orjson
 
 from mtad.api.control import Desk
+from mtad.api.list_desk import MemberView
 from mtad.api.list_operations import MAX_PAGE, ListOperations
 from mtad.api.list_rows import columns_of
-from mtad.api.member_operations import MemberOperations, MembersImported, MemberView
+from mtad.api.member_operations import MemberOperations, MembersImported
 from mtad.cli.common import operator
 from mtad.cli.output import Output
 from mtad.cli.pieces import pieces_of

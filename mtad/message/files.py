@@ -5,12 +5,12 @@ Room: message. Pure, total and bounded (see pieces.py). Names, and what counts a
 
 from mtad.mail.envelope import AttachedFile
 from mtad.message.decoding import undo
-from mtad.message.headers import HeaderBlock
+from mtad.message.headers import CRLF, HeaderBlock
 from mtad.message.parse import is_file, name_of
 from mtad.message.pieces import Leaf, Pieces
 
 MAX_FILES = 100  # the rest is not told
-_SPACES = (b"\r", b"\n", b" ", b"\t")
+_TAIL = 8  # octets at the end of base 64 that have its padding
 
 
 def files_of(block: HeaderBlock) -> tuple[AttachedFile, ...]:
@@ -28,8 +28,9 @@ def _is_text(block: HeaderBlock) -> bool:
 
 
 def _size(leaf: Leaf) -> int:
-    octets = leaf.octets
     if leaf.coding != b"base64":
-        return len(undo(leaf.coding, octets).octets)
-    # Four characters are three octets. Letters that are none of base64 make it a little less in truth.
-    return (len(octets) - octets.count(b"=") - sum(octets.count(one) for one in _SPACES)) * 3 // 4
+        return len(undo(leaf.coding, leaf.octets).octets)
+    # Four characters are three octets. What else a line may hold but its end makes it a little less in truth.
+    source, start, end = leaf.source, leaf.body_start, leaf.end
+    letters = end - start - len(CRLF) * source.count(b"\n", start, end)
+    return max(0, letters - source.count(b"=", max(start, end - _TAIL), end)) * 3 // 4

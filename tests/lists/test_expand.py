@@ -157,7 +157,8 @@ async def test_lists_within_lists_go_round_no_circle_and_never_to_themselves(tmp
             lambda c: house.outgoing.content(c, house.outgoing.messages(c, [nested], 0)[nested])
         )
         within = house.lists.target(parse_address("inner@a.example"))
-        assert within is not None and content is not None
+        assert within is not None
+        assert content is not None
         await house.expander.expand(within, row, content)
         assert await house.copies(inner.number) == ["bob@their.example"]
 
