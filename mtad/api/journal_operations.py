@@ -87,12 +87,13 @@ class JournalOperations(QueueOperations):
         return await self._write(captured.clear)
 
     async def check(self) -> CheckReport:
-        """SQLite's own integrity, and that every accepted recipient is queued or ended exactly once."""
+        """SQLite's own integrity, that every accepted recipient is queued or ended exactly once, and that what is still
+        needed of messages, posts and files is there.
+        """
         found = await self._read(upkeep.check)
+        faults = (*found.faults, *await self._read(self._outgoing.spool_faults))
         counts = found.counts
-        return CheckReport(
-            counts.accepted, counts.delivered, counts.failed, counts.waiting, counts.leased, found.faults
-        )
+        return CheckReport(counts.accepted, counts.delivered, counts.failed, counts.waiting, counts.leased, faults)
 
 
 def _captured(row: captured.Captured) -> CapturedItem:

@@ -178,6 +178,10 @@ class Outgoing:
         """The bytes of messages that have no open recipient left are not needed any more."""
         self._drop(connection, {s.message_id for s in done}, {s.message_id for s in done if s.spooled})
 
+    def spool_faults(self, connection: sqlite3.Connection) -> list[str]:
+        """What is wrong with the files of large messages; one sentence each."""
+        return self._spool.faults(connection)
+
     def drop_contents(self, connection: sqlite3.Connection, messages: Collection[int]) -> None:
         """The bytes of these messages, where no recipient is open and nobody has stored them."""
         if messages:

@@ -21,6 +21,10 @@ log = log_module.get("storage")
 SEGMENT_OCTETS = 67_108_864
 _HEAD = struct.Struct("<4sQI")  # mark, length, CRC-32
 _MARK = b"mtad"
+_ENDS = (
+    "SELECT segment, max(position + size) FROM (SELECT segment, position, size FROM messages WHERE segment IS NOT NULL"
+    " UNION ALL SELECT segment, position, size FROM expansions WHERE segment IS NOT NULL)"
+)
 
 
 class Spool:
@@ -134,6 +138,25 @@ class Spool:
     def unlink(self, segments: Sequence[int]) -> None:
         for segment in segments:
             self._path(segment).unlink(missing_ok=True)
+
+    def faults(self, connection: sqlite3.Connection) -> list[str]:
+        """Segments that are not there, or end before their last message does; one sentence each. Safe on a live store:
+        a file goes only after the commit that lets go of its last message, so it is asked again what is needed.
+        """
+        found = []
+        for segment, end in connection.execute(f"{_ENDS} GROUP BY segment").fetchall():
+            path = self._path(segment)
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                size = -1
+            if (
+                size >= end
+                or not connection.execute(f"{_ENDS} WHERE segment = ? GROUP BY segment", (segment,)).fetchall()
+            ):
+                continue
+            found.append(f"spool file {path.name} {'is not there' if size < 0 else 'ends too early'}")
+        return found
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:012d}.seg"

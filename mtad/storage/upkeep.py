@@ -113,6 +113,28 @@ _FAULTS = (
         "SELECT count(*) FROM messages AS m WHERE m.recipients <>"
         " (SELECT count(*) FROM recipients AS r WHERE r.id > m.id AND r.id <= m.id + m.recipients)",
     ),
+    (
+        "stored messages without bytes",
+        "SELECT count(*) FROM stored AS s LEFT JOIN messages AS m ON m.id = s.message_id"
+        " LEFT JOIN bodies AS b ON b.message_id = s.message_id"
+        " WHERE m.segment IS NULL AND b.message_id IS NULL",
+    ),
+    (
+        "bodies that no message needs",
+        "SELECT count(*) FROM bodies AS b WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = b.message_id)",
+    ),
+    (
+        "spool segments whose count of octets is not that of the messages in them",
+        "SELECT count(*) FROM (SELECT sum(octets) AS left_over FROM"
+        "  (SELECT segment, size AS octets FROM messages WHERE segment IS NOT NULL"
+        "   UNION ALL SELECT segment, size FROM expansions WHERE segment IS NOT NULL"
+        "   UNION ALL SELECT segment, -live FROM spool_segments) GROUP BY segment) WHERE left_over <> 0",
+    ),
+    (
+        "waiting posts of events that are not there",
+        "SELECT count(*) FROM outbox AS o WHERE o.state = 0"
+        " AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.id = o.event_id)",
+    ),
 )
 
 

@@ -118,7 +118,7 @@ CONNECT = [
         "greets and leaves with 421",
         "connect",
         Act(b"220 mx\r\n421 4.3.2 bye\r\n", drop=True),
-        later(499, "its reply to EHLO"),
+        later(421, "bye"),
     ),
 ]
 

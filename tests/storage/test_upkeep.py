@@ -1,3 +1,4 @@
+import os
 import sqlite3
 
 import pytest
@@ -26,15 +27,16 @@ def outgoing(tmp_path):
 
 @pytest.fixture
 def store(connection, outgoing):
-    """One delivered, one failed, one waiting, one leased."""
+    """One delivered, one failed, one waiting, one leased; and one more that waits, whose bytes are in the spool."""
     outgoing.accept(connection, [accept(1000), accept(2000), accept(3000), accept(4000, state=State.LEASED)])
+    outgoing.accept(connection, [accept(5000, content=b"x" * 5000)])
     outgoing.settle(connection, [settled(1001), settled(2001, State.FAILED)])
     return connection
 
 
 def test_a_whole_store_has_no_faults(store):
-    assert upkeep.check(store) == upkeep.CheckResult(upkeep.Counts(4, 1, 1, 1, 1), ())
-    assert upkeep.queued(store) == 2
+    assert upkeep.check(store) == upkeep.CheckResult(upkeep.Counts(5, 1, 1, 2, 1), ())
+    assert upkeep.queued(store) == 3
 
 
 @pytest.mark.parametrize(
@@ -62,11 +64,35 @@ def test_a_whole_store_has_no_faults(store):
         ("DELETE FROM messages WHERE id = 3000", "1 queued recipients whose message has no bytes"),
         ("UPDATE recipients SET due_at = NULL WHERE id = 3001", "1 waiting recipients without a time"),
         ("DELETE FROM recipients WHERE id = 3001", "1 messages with fewer recipient rows"),
+        (
+            "INSERT INTO stored (id, key, domain_id, message_id, recipients, sender, stored_at)"
+            " VALUES (1, 'k', 1, 1000, '[]', '', 1)",
+            "1 stored messages without bytes",
+        ),
+        ("INSERT INTO bodies VALUES (9, x'00')", "1 bodies that no message needs"),
+        ("UPDATE spool_segments SET live = live - 1", "1 spool segments whose count of octets"),
+        ("DELETE FROM spool_segments", "1 spool segments whose count of octets"),
+        ("INSERT INTO spool_segments VALUES (77, 5)", "1 spool segments whose count of octets"),
+        (
+            "INSERT INTO outbox (id, lane, event_id, state, attempts) VALUES (1, 1, 7, 0, 0)",
+            "1 waiting posts of events that are not there",
+        ),
     ],
 )
 def test_each_fault_is_found(store, damage, fault):
     store.execute(damage)
     assert any(one.startswith(fault) for one in upkeep.check(store).faults)
+
+
+def test_a_spool_file_that_is_gone_or_cut_is_found(store, outgoing, tmp_path):
+    [file] = tmp_path.glob("*.seg")
+    assert outgoing.spool_faults(store) == []
+    os.truncate(file, 99)
+    assert outgoing.spool_faults(store) == [f"spool file {file.name} ends too early"]
+    file.unlink()
+    assert outgoing.spool_faults(store) == [f"spool file {file.name} is not there"]
+    outgoing.settle(store, [settled(5001, spooled=True)])
+    assert outgoing.spool_faults(store) == []
 
 
 def test_only_old_messages_that_are_done_are_removed(connection, outgoing):
