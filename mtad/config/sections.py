@@ -166,7 +166,7 @@ class StoreConfig(Section):
     NAME: ClassVar[str] = "store"
     inline_octets: Octets = 65_536  # bodies up to this size are rows, larger ones go to spool files
     min_free_octets: Octets = 268_435_456  # less free disk: 452 4.3.1
-    cache_octets: Octets = 4_194_304
+    cache_octets: Octets = 2_097_152
     events_keep_s: Seconds = 30 * 86_400.0
     counters_keep_s: Seconds = 183 * 86_400.0
     captured_keep_s: Seconds = 7 * 86_400.0

@@ -8,15 +8,17 @@ receivers tell the kinds of post apart by them. Header fields begin with a capit
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import orjson
 
 from mtad.message.headers import scan
-from mtad.message.htmlquotes import split_html
 from mtad.message.htmltext import html_to_text
 from mtad.message.parse import Attachment, Parsed, header_pairs
 from mtad.message.postable import postable
-from mtad.message.quotes import Split, split_text
+
+if TYPE_CHECKING:
+    from mtad.message.quotes import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,16 @@ class Letter:
     """
 
     parsed: Parsed
-    stripped: Split
+    stripped: "Split"
     stripped_html: str | None
 
 
 def letter(parsed: Parsed) -> Letter:
     """What a message says without what it quotes."""
+    # With their words of many languages they are half a megabyte, and not all mail comes to be parsed.
+    from mtad.message.htmlquotes import split_html
+    from mtad.message.quotes import split_text
+
     if parsed.html is None:
         return Letter(parsed, split_text(parsed.plain, parsed.subject), None)
     html = split_html(parsed.html, parsed.subject)

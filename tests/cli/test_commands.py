@@ -16,8 +16,10 @@ def test_the_version_is_told(mtad):
 
 
 def every_command(group=main, name=()):
-    for word, command in group.commands.items():
-        if hasattr(command, "commands"):
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        if isinstance(command, click.Group):
             yield from every_command(command, (*name, word))
         else:
             yield (*name, word), command
@@ -30,6 +32,10 @@ def test_every_command_has_help_that_fits_and_says_what_each_option_is_for(mtad,
     command = dict(every_command())[tuple(words.split())]
     assert all(option.help for option in command.params if isinstance(option, click.Option))
     assert command.help
+
+
+def test_there_are_as_many_commands_as_the_docs_tell_of():
+    assert len(list(every_command())) > 60
 
 
 # --- the queue ---
