@@ -249,11 +249,24 @@ def source(messages: int, load: Load) -> list[str]:
     return ["smtp-source", "-M", "client.example", *sizes, *ENVELOPE, *reuse, f"127.0.0.1:{SMTP}"]
 
 
+def start_source(messages: int, load: Load) -> subprocess.Popen[bytes]:
+    """The load generator as it begins: a Python program has started and connected by then."""
+    if load.kind != "many":
+        return subprocess.Popen(source(messages, load), stdout=subprocess.DEVNULL)
+    sender = subprocess.Popen(source(messages, load), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert sender.stdin is not None
+    assert sender.stdout is not None
+    sender.stdout.readline()
+    sender.stdin.write(b"go\n")
+    sender.stdin.close()
+    return sender
+
+
 def push(messages: int, load: Load, cpu: Cpu | None = None) -> tuple[float, float]:
     """Seconds it took, and the most memory seen (MiB)."""
     receiver = None if load.kind == "accept" else sink(messages)
-    begun, pss = time.monotonic(), 0.0
-    sender = subprocess.Popen(source(messages, load), stdout=subprocess.DEVNULL)
+    pss, sender = 0.0, start_source(messages, load)
+    begun = time.monotonic()
     waiting = [one for one in (sender, receiver) if one is not None]
     try:
         while any(one.poll() is None for one in waiting):

@@ -27,6 +27,8 @@ def _value(value: object) -> str:
     if _PLAIN.fullmatch(text):
         return text
     shown = text.replace("\\", "\\\\").replace('"', '\\"')
+    if text.isprintable():
+        return f'"{shown}"'
     return '"' + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown) + '"'
 
 

@@ -21,6 +21,7 @@ _PATH = re.compile(r'[^\x00-\x20<>"\x7f]+|"(?:[^\x00-\x1f<>"\\\x7f]|\\[ -;=?-~])
 _XTEXT = re.compile(r"(?=.{1,100}\Z)(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 §4.4: ENVID
 _NOTIFY = re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}")  # §4.1
 _ORCPT = re.compile(r"([A-Za-z0-9-]{1,32});(?:[!-*,-<>-~\x80-\U0010ffff]|\+[0-9A-F]{2}){1,500}")  # §4.2, RFC 6533 §3
+_REMEMBERED_OCTETS = 262_144
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -47,6 +48,16 @@ def stuff(chunks: Sequence[bytes]) -> list[bytes]:
 
     Raises ValueError when the content has a bare CR, a bare LF or NUL, or does not end with CRLF.
     """
+    if len(chunks) != 1 or len(chunks[0]) > _REMEMBERED_OCTETS:
+        return _stuff(chunks)
+    [content] = chunks
+    if content is not _last.content:  # of a message to many, the same octets come again and again
+        _last.stuffed = _stuff(chunks)
+        _last.content = content
+    return list(_last.stuffed)
+
+
+def _stuff(chunks: Sequence[bytes]) -> list[bytes]:
     stuffed: list[bytes] = []
     line_start = True
     for chunk in _whole_line_ends(chunks):
@@ -60,6 +71,17 @@ def stuff(chunks: Sequence[bytes]) -> list[bytes]:
         line_start = chunk.endswith(b"\r\n")
     _check_end(line_start and bool(stuffed))
     return stuffed
+
+
+@dataclass(slots=True)
+class _Last:
+    """A content that passed, and what became of it."""
+
+    content: bytes | None = None
+    stuffed: Sequence[bytes] = ()
+
+
+_last = _Last()
 
 
 def check(chunks: Sequence[bytes]) -> list[bytes]:

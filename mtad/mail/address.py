@@ -108,7 +108,7 @@ def shown(text: str) -> str:
 
 def is_url(text: str) -> bool:
     """No mailbox is written so: its local part would have a colon and slashes."""
-    return text[:8].lower().startswith(("http://", "https://"))
+    return "://" in text and text[:8].lower().startswith(("http://", "https://"))
 
 
 def without_password(text: str) -> str:

@@ -55,6 +55,16 @@ def test_a_chunk_without_a_leading_dot_is_not_copied():
     assert check((chunk,))[0] is chunk
 
 
+def test_contents_that_come_again_and_others_between_them_stay_themselves():
+    good, bad, dotted = b"a\r\n", b"a\n", b".a\r\n"
+    for _ in range(2):
+        assert stuff((good,)) == [good]
+        with pytest.raises(ValueError, match="bare LF"):
+            stuff((bad,))
+        stuff((dotted,)).append(b"of the caller's own")
+        assert b"".join(stuff((dotted,))) == b"..a\r\n"
+
+
 def test_a_line_that_goes_on_in_the_next_chunk_is_not_stuffed():
     assert b"".join(stuff((b"a", b".b\r\n"))) == b"a.b\r\n"
 
