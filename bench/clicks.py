@@ -159,9 +159,12 @@ def request(tokens: Tokens, recipient: int) -> bytes:
     ).encode()
 
 
-async def ask(port: int, args: argparse.Namespace) -> list[float]:
+def some_requests(recipients: int) -> list[bytes]:
     tokens, chance = Tokens(KEY), random.Random(1)
-    requests = [request(tokens, FIRST + chance.randint(1, args.recipients)) for _ in range(20_000)]
+    return [request(tokens, FIRST + chance.randint(1, recipients)) for _ in range(20_000)]
+
+
+async def ask(port: int, args: argparse.Namespace, requests: list[bytes]) -> list[float]:
     took: list[float] = []
     until = time.monotonic() + args.seconds
     loop = asyncio.get_running_loop()
@@ -173,10 +176,8 @@ async def ask(port: int, args: argparse.Namespace) -> list[float]:
     return took
 
 
-async def paced(port: int, args: argparse.Namespace) -> list[float]:
+async def paced(port: int, args: argparse.Namespace, requests: list[bytes]) -> list[float]:
     """args.rate requests a second whatever the answers do; a late answer delays nobody's request but shows."""
-    tokens, chance = Tokens(KEY), random.Random(1)
-    requests = [request(tokens, FIRST + chance.randint(1, args.recipients)) for _ in range(20_000)]
     took: list[float] = []
     free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(args.connections):
@@ -216,7 +217,7 @@ def main() -> None:
         process.start()
         port = here.recv()
         os.sched_setaffinity(0, {os.cpu_count() - 1 if os.cpu_count() else 0})
-        took = sorted(uvloop.run(paced(port, args) if args.rate else ask(port, args)))
+        took = sorted(uvloop.run((paced if args.rate else ask)(port, args, some_requests(args.recipients))))
         here.send(None)
         if not here.poll(60):
             sys.exit("the server did not end")

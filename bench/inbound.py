@@ -94,17 +94,17 @@ class Client:
     async def open(self) -> None:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         await self._reply()
-        await self._say(b"EHLO mail.example.org")
+        await self.say(b"EHLO mail.example.org")
 
     async def send(self, content: bytes, sender: str, to: str) -> None:
-        await self._say(f"MAIL FROM:<{sender}>".encode())
-        await self._say(f"RCPT TO:<{to}>".encode())
-        await self._say(b"DATA")
-        code = await self._say(content.replace(b"\r\n.", b"\r\n..") + b".")
+        await self.say(f"MAIL FROM:<{sender}>".encode())
+        await self.say(f"RCPT TO:<{to}>".encode())
+        await self.say(b"DATA")
+        code = await self.say(content.replace(b"\r\n.", b"\r\n..") + b".")
         if not code.startswith(b"250"):
             self._refused.append(code)
 
-    async def _say(self, words: bytes) -> bytes:
+    async def say(self, words: bytes) -> bytes:
         self._writer.write(words + b"\r\n")
         return await self._reply()
 

@@ -24,7 +24,8 @@ from mtad.clock import SystemClock
 from mtad.mail.ids import IdSource
 from mtad.storage import sites
 from mtad.storage.database import Lane, open_database
-from mtad.storage.outgoing import Accept, EventRow, Outgoing, RecipientRow
+from mtad.storage.outgoing import Accept, Outgoing, RecipientRow
+from mtad.storage.record import EventRow, Records
 from mtad.storage.spool import Spool
 
 BODY = b"From: <bench@sender.example>\r\nSubject: queued\r\n\r\n" + (b"x" * 76 + b"\r\n") * 128
@@ -45,10 +46,10 @@ async def build(folder: Path, count: int) -> None:
             rows: list[RecipientRow] = []
             for i in range(some):
                 address = f"u{made + i}@d{(made + i) % 10_000}.example"
-                rows.append((number + 1 + i, number, 0, site, address, 0, 0, now, now + 28_800, None, None))
+                rows.append((number + 1 + i, number, 0, site, address, 0, 0, now, now + 28_800, None, None, None))
             events: list[EventRow] = [(ids.next(), 1, 0, number, row[0], None) for row in rows]
-            message = (number, 0, "bench@sender.example", len(BODY), some, 0, None, b"{}")
-            await lane.put(Accept(message, BODY, rows, events))
+            message = (number, 0, "bench@sender.example", len(BODY), some, 0, None, b"{}", None, None)
+            await lane.put(Accept(message, BODY, rows, Records(events)))
             made += some
         writer.stop()
         await running

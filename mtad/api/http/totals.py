@@ -54,7 +54,8 @@ DAILY: Mapping[str, tuple[Metric, ...]] = {
 
 
 def total(counts: Counts, metrics: Iterable[Metric]) -> int:
-    return sum(counts.get(metric, 0) for metric in metrics)
+    count_of = counts.get
+    return sum([count_of(metric, 0) for metric in metrics])
 
 
 def _accepted(counts: Counts) -> dict[str, Any]:
