@@ -8,8 +8,10 @@ mtad with a smtp-sink as its smarthost, and looks. Loopback only.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from run import SINK, Cpu, Load, mtad, wait_for
 
 from mtad.clock import SystemClock
 from mtad.mail.ids import IdSource
-from mtad.storage import sites
+from mtad.storage import lookups, sites
 from mtad.storage.database import Lane, open_database
 from mtad.storage.outgoing import Accept, Outgoing, RecipientRow
 from mtad.storage.record import EventRow, Records
@@ -53,6 +55,19 @@ async def build(folder: Path, count: int) -> None:
             made += some
         writer.stop()
         await running
+    look_up(folder, ids.last)
+
+
+def look_up(folder: Path, last: int) -> None:
+    """What a daemon writes behind the intake, in a while of its own."""
+    with contextlib.closing(sqlite3.connect(folder / "mtad.sqlite", isolation_level=None)) as connection:
+        more = True
+        while more:
+            gathered = lookups.gather(connection, lookups.upto(connection), last)
+            connection.execute("BEGIN")
+            lookups.add(connection, gathered)
+            connection.execute("COMMIT")
+            more = gathered.more
 
 
 def port_open() -> bool:
