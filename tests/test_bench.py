@@ -19,13 +19,14 @@ SHORT = {
     "inbound": "--messages 40 --outbound 10",
     "queued": "--drain 100 400",
     "webhooks": "--posts 50",
+    "webhooks_beside_mail": "--rate 50 --seconds 0.5",
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
-    if name == "queued":
+    if name in ("queued", "webhooks_beside_mail"):
         require_peer("smtp-sink", "postfix")
     command = [sys.executable, str(ROOT / "bench" / f"{name}.py"), *SHORT[name].split()]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "BENCH_TMP": str(tmp_path)}
