@@ -30,6 +30,11 @@ def store(connection, outgoing):
     """One delivered, one failed, one waiting, one leased; and one more that waits, whose bytes are in the spool."""
     outgoing.accept(connection, [accept(1000), accept(2000), accept(3000), accept(4000, state=State.LEASED)])
     outgoing.accept(connection, [accept(5000, content=b"x" * 5000)])
+    connection.execute("INSERT INTO domains (id, name, created_at) VALUES (1, 'a.example', 1)")
+    connection.execute(
+        "INSERT INTO webhooks (id, domain_id, name, url, place, paused_why, created_at)"
+        " VALUES (1, 1, 'delivered', 'http://a.example', 0, NULL, 1), (2, 1, 'opened', 'http://a.example', 0, 'x', 1)"
+    )
     outgoing.settle(connection, [settled(1001), settled(2001, State.FAILED)])
     return connection
 
@@ -74,7 +79,7 @@ def test_a_whole_store_has_no_faults(store):
         ("DELETE FROM spool_segments", "1 spool segments whose count of octets"),
         ("INSERT INTO spool_segments VALUES (77, 5)", "1 spool segments whose count of octets"),
         (
-            "INSERT INTO outbox (id, lane, event_id, state, attempts) VALUES (1, 1, 7, 0, 0)",
+            "INSERT INTO outbox (id, lane, event_id, state, attempts) VALUES (1, 1, 7, 0, 0), (2, 2, 7, 0, 0)",
             "1 waiting posts of events that are not there",
         ),
     ],
