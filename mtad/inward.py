@@ -14,6 +14,7 @@ from mtad.api.tenants import Tenants
 from mtad.clock import Clock
 from mtad.config import Config, ConfigError, parse_listen
 from mtad.delivery.dns import DnsResolver
+from mtad.inbound import listed
 from mtad.inbound.arc import Sealer
 from mtad.inbound.copies import Copies
 from mtad.inbound.dmarc import author_domains
@@ -124,12 +125,16 @@ def loop_key(token_key: bytes) -> bytes:
 
 
 async def rewrites_from(config: Config, checks: Checker, tenants: Tenants, content: bytes, domain: str) -> bool:
-    """Copies of a list at `domain` have the list in From: they are signed by its domain and by nobody else."""
+    """Copies of a list at `domain` have the list in From: they are signed by its domain and by nobody else, which is
+    too little for what the author's domain asks for, or too much for a stranger who claims to be there.
+    """
     if config.lists.from_rewrite != "dmarc":
         return config.lists.from_rewrite == "always"
     row = tenants.receiving(domain)
     signers = tenants.signers(row.id) if row is not None else ()
-    return await checks.would_fail(author_domains(scan(content)), signers[0].domain if signers else "")
+    signer, block = signers[0].domain if signers else "", scan(content)
+    authors = author_domains(block)
+    return await checks.would_fail(authors, signer) or listed.borrows(block, authors or (), signer)
 
 
 def web_transport(hooks: Hooks, clock: Clock) -> WebTransport:

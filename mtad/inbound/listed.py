@@ -4,7 +4,8 @@ Room: inbound. May import: mail, message, lists. Our own users write to lists by
 only what routes want as well comes here, and the list has it already.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mtad.inbound import dmarc
@@ -18,6 +19,9 @@ from mtad.mail.address import ListPost
 from mtad.mail.envelope import Submission
 from mtad.mail.reply import Reply
 from mtad.message.headers import HeaderBlock
+
+_QUOTED = re.compile(r'"[^"]*"')
+_VOUCHED = re.compile(r"(?:dkim=pass|spf=pass) (?:.* )?(?:header\.d|smtp\.[a-z]+)=(\S+)")
 
 
 @dataclass(slots=True)
@@ -74,3 +78,22 @@ def proof_of(findings: Findings, block: HeaderBlock) -> Proof:
     if author and any(dmarc.aligned(author, domain, False) for domain in (*signed, *sent)):
         return Proof.PASSED
     return Proof.FAILED if findings.spf.result is SpfResult.FAIL else Proof.NONE
+
+
+def borrows(block: HeaderBlock, authors: Sequence[str], signer: str) -> bool:
+    """A stranger has written a domain into From that is `signer`'s own, and our checks, which stand in the block, have
+    found nothing for it: a copy that `signer` signs would be taken for its own mail. authors: the domains in From.
+    """
+    if b"x-mailgun-incoming" not in block:  # a user's; of a stranger's none but we have written it
+        return False
+    own = [author for author in authors if dmarc.aligned(author, signer, False)]
+    proven = list(_proven(block.first(b"authentication-results") or b""))
+    return not all(any(dmarc.aligned(author, domain, False) for domain in proven) for author in own)
+
+
+def _proven(results: bytes) -> Iterator[str]:
+    """The domains that passed SPF or DKIM. results: as results.results_value has written them."""
+    for part in _QUOTED.sub("", results.decode("ascii", "replace")).split(";"):
+        found = _VOUCHED.match(part.strip())
+        if found is not None:
+            yield found[1].rpartition("@")[2]

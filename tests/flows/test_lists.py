@@ -117,3 +117,18 @@ def test_only_members_who_prove_who_they_are_write_to_a_list_of_members(dev: Inl
         dev.receive(stranger, address)
     dev.receive(stranger, address, sender="ann+members@a.example")
     assert "ann+members@a.example" in str(copy(dev, "bob+members@b.example")["from"])
+
+
+def test_the_lists_signature_does_not_vouch_for_a_stranger_who_claims_to_be_of_its_domain(dev: Inland) -> None:
+    assert dev.mtad("domain", "add", "plain.example").returncode == 0  # which says nothing of itself in DNS
+    address = "open@plain.example"
+    assert dev.mtad("list", "add", address, "--access", "everyone").returncode == 0
+    assert dev.mtad("list", "member", "add", address, "fay@f.example").returncode == 0
+    forged = letter()
+    del forged["From"]
+    forged["From"] = "The boss <boss@plain.example>"
+    dev.receive(forged, address, sender="boss@plain.example")
+    got = copy(dev, "fay@f.example")
+    assert "d=plain.example" in got["dkim-signature"]
+    assert got["from"].addresses[0].addr_spec == address
+    assert got["x-original-from"] == "The boss <boss@plain.example>"

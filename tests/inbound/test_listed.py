@@ -5,8 +5,8 @@ import pytest
 from mtad.inbound.arc import Arc, ArcResult
 from mtad.inbound.dkim_check import Dkim
 from mtad.inbound.dmarc import Dmarc, DmarcResult, is_strict
-from mtad.inbound.listed import proof_of
-from mtad.inbound.results import Findings
+from mtad.inbound.listed import borrows, proof_of
+from mtad.inbound.results import Findings, Session, added_fields
 from mtad.inbound.signature import Result
 from mtad.inbound.spf import Spf, SpfResult
 from mtad.lists.access import Proof
@@ -68,3 +68,29 @@ def test_where_dns_does_not_tell_a_domain_is_taken_for_strict():
         found, records, why = "trouble", (), "timeout"
 
     assert is_strict(["example.org"], {"_dmarc.example.org": Trouble()}, "lists.example")
+
+
+@pytest.mark.parametrize(
+    ("author", "spf", "sent", "signed", "borrowed"),
+    [
+        ("lists.example", SpfResult.NONE, "lists.example", "", True),
+        ("lists.example", SpfResult.SOFTFAIL, "lists.example", "", True),
+        ("lists.example", SpfResult.PASS, "esp.example", "esp.example", True),
+        ("mail.lists.example", SpfResult.NONE, "lists.example", "", True),
+        ("lists.example", SpfResult.PASS, "lists.example", "", False),
+        ("lists.example", SpfResult.NONE, "esp.example", "mail.lists.example", False),
+        ("lists.example", SpfResult.PASS, 'x"; dkim=pass header.d=lists.example; y="', "", True),
+        ("else.example", SpfResult.NONE, "else.example", "", False),
+    ],
+)
+def test_a_stranger_who_claims_to_be_of_the_lists_own_domain_has_to_prove_it(author, spf, sent, signed, borrowed):
+    dkim = (Dkim(Result.PASS, signed, selector="s", identity="@else.example"),) if signed else ()
+    findings = Findings(Spf(spf, "mailfrom", sent), dkim, Dmarc(DmarcResult.NONE), Arc(ArcResult.NONE))
+    ours = added_fields("mx.lists.example", findings, Session(f"ceo@{sent}", "192.0.2.1", "helo"))
+    forged = b"Authentication-Results: mx.lists.example; dkim=pass header.d=lists.example\r\n"
+    block = scan(ours + forged + b"From: Boss <ceo@" + author.encode() + b">\r\n\r\n")
+    assert borrows(block, [author], "lists.example") is borrowed
+
+
+def test_what_our_own_users_write_in_the_name_of_the_domain_is_theirs():
+    assert not borrows(scan(b"From: ceo@lists.example\r\n\r\n"), ["lists.example"], "lists.example")
