@@ -82,10 +82,10 @@ class Memory:
         try:
             await waiting.turn
         except asyncio.CancelledError:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
-            else:
+            if not waiting.turn.cancelled():
                 self._add(room, -room.octets)
+            elif waiting in self._waiting:
+                self._waiting.remove(waiting)
             self._next()
             raise
 
@@ -94,6 +94,8 @@ class Memory:
         kept: deque[_Waiting] = deque()
         while self._waiting:
             one = self._waiting.popleft()
+            if one.turn.done():
+                continue  # he was cancelled, and has not run since
             if self._fits(one.room):
                 self._add(one.room, one.room.octets)
                 one.turn.set_result(None)

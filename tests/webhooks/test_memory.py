@@ -77,6 +77,19 @@ async def test_what_is_larger_than_there_is_room_goes_alone_and_is_not_passed_fo
     await crowd.close()
 
 
+async def test_who_is_cancelled_while_he_waits_breaks_nobody_who_leaves_before_he_has_run():
+    memory = Memory(MEGA)
+    async with memory.room(MEGA, "a") as room:
+        waits = asyncio.create_task(memory.room(MEGA, "b").__aenter__())
+        await asyncio.sleep(0)
+        waits.cancel()  # his future is cancelled at once, and he runs later
+        memory.resize(room, 0)
+        assert memory.used == 0
+    await asyncio.gather(waits, return_exceptions=True)
+    assert waits.cancelled()
+    assert memory.used == 0
+
+
 async def test_small_posts_do_not_wait():
     crowd = Crowd(MEGA)
     await crowd.come("large", MEGA, "a")
