@@ -48,9 +48,9 @@ class Allowance:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self.used -= wanted
-            else:
+            elif (wanted, turn) in self._queue:  # not where his turn came before he could say that he is gone
                 self._queue.remove((wanted, turn))
             self._serve()
             raise

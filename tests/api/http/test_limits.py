@@ -94,3 +94,14 @@ async def test_who_gives_up_waiting_takes_nothing_with_him(granted):
         await first.__aexit__(None, None, None)
     await behind
     assert allowance.used == 0
+
+
+async def test_who_is_cancelled_while_he_waits_is_cancelled_also_when_room_comes_before_he_has_run():
+    allowance = Allowance(10)
+    async with allowance.take(10):
+        waits = asyncio.create_task(allowance.take(10).__aenter__())
+        await asyncio.sleep(0)
+        waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    assert waits.cancelled()
+    assert allowance.used == 0
