@@ -74,6 +74,8 @@ class Posted:
             await self._receive(submission)
         except Refused as refused:
             log.info("not-routed", msg=queue_id(number), reply=refused.reply)
+        except Exception:  # it is queued: an error would have it sent again
+            log.exception("not-routed", msg=queue_id(number))
         return number
 
 

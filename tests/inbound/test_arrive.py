@@ -90,3 +90,13 @@ async def test_mail_of_the_api_for_a_list_goes_to_the_routes_besides_with_the_id
     assert await posted(to("both@ours.example", "bob@their.example")) == 20
     assert [str(one) for one in both.received[0].recipients] == ["both@ours.example"]
     assert both.received[0].content == b"Message-ID: <made@ours.example>\r\n"
+
+
+async def test_mail_that_is_queued_is_answered_so_also_when_the_routes_beside_it_crash():
+    both = Both()
+
+    async def crash(one: Submission) -> int:
+        raise RuntimeError("a fault of ours")
+
+    posted = Posted(both.arrive, lambda one: asyncio.ensure_future(crash(one)), lambda address: True)
+    assert await posted(to("bob@their.example")) == 10
