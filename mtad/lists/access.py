@@ -1,7 +1,7 @@
 """Access: may this message be posted to this list?
 
-Room: lists. Pure. May import: mail, message. Our own users may always; of others it depends on the list, and on whether
-they are who they say they are.
+Room: lists. Pure. May import: mail, message. Our own users may always, their automatic answers apart; of others it
+depends on the list, and on whether they are who they say they are.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,8 @@ from mtad.mail.reply import Reply
 from mtad.message.headers import HeaderBlock
 from mtad.message.listed import has_been
 
-_AUTOMATIC = (b"auto-generated", b"auto-replied")
+_REPLIED = b"auto-replied"
+_AUTOMATIC = (b"auto-generated", _REPLIED)
 
 
 class Proof(Enum):
@@ -46,13 +47,14 @@ def refusal(found: MailingList, block: HeaderBlock, mark: str, post: Post | None
     """post None: one of our own users wrote it."""
     if has_been(block, found, mark):
         return Reply(554, "4.6", f"This message has come from the list {found.address}: it goes round in a loop")
+    said = (block.first(b"auto-submitted") or b"").lower()
     if post is None:
-        return None
+        # What our user's program sends of itself may be news; what it answers to a copy goes to the author alone.
+        return _automatic(found) if said.startswith(_REPLIED) else None
     if found.access_level is AccessLevel.READONLY:
         return _readonly(found)
-    said = (block.first(b"auto-submitted") or b"").lower()
     if not post.envelope or said.startswith(_AUTOMATIC):
-        return Reply(550, "7.1", f"The list {found.address} takes no automatic answers and no reports")
+        return _automatic(found)
     return _by_members(found, post) if found.access_level is AccessLevel.MEMBERS else None
 
 
@@ -73,6 +75,10 @@ def _by_members(found: MailingList, post: Post) -> Reply | None:
         return None
     words = f"Only members may write to {found.address}, and the envelope sender is none: send it from that address too"
     return Reply(550, "7.1", words)
+
+
+def _automatic(found: MailingList) -> Reply:
+    return Reply(550, "7.1", f"The list {found.address} takes no automatic answers and no reports")
 
 
 def _readonly(found: MailingList) -> Reply:

@@ -79,3 +79,11 @@ def test_lists_take_no_automatic_answers(level):
 @pytest.mark.parametrize("field", [b"X-Loop: mark", b"List-Id: <dev.lists.example>"])
 def test_what_came_from_the_list_does_not_go_there_again(claimed, field):
     assert said(AccessLevel.EVERYONE, claimed, scan(field + b"\r\nFrom: ann@a.example\r\n\r\n")) == 554
+
+
+@pytest.mark.parametrize(
+    ("said_of_it", "code"), [("auto-replied (vacation)", 550), ("auto-generated", 250), ("no", 250)]
+)
+def test_absent_users_of_ours_do_not_answer_the_list_but_their_programs_may_tell_it_news(said_of_it, code):
+    block = scan(b"From: ann@lists.example\r\nAuto-Submitted: %b\r\n\r\n" % said_of_it.encode())
+    assert [said(level, None, block) for level in AccessLevel] == [code, code, code]
