@@ -248,6 +248,7 @@ class _Life:
             partial(idempotency.expire_idempotency, before=now - KEEP_S),
             partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
             lists.sweep,
+            house.outgoing.expansions.sweep,
         ):
             while await write(job) >= upkeep.BATCH:
                 await self.clock.sleep(0.05)

@@ -60,7 +60,7 @@ class Expansions:
         """content: of the copies. It is kept until the last step, in the spool when it is large: then all copies share
         it there.
         """
-        self._sweep(connection)
+        self.sweep(connection)
         place: tuple[int, int] | None = None
         if len(content) > self._inline_octets:
             [place] = self._spool.append(connection, [content])
@@ -77,11 +77,12 @@ class Expansions:
             if step.done:
                 self._let_go(connection, [step.recipient_id])
 
-    def _sweep(self, connection: sqlite3.Connection) -> None:
-        """Those whose post is done with, or was dropped by an operator before all copies were made."""
+    def sweep(self, connection: sqlite3.Connection) -> int:
+        """Remove those whose post is done with, or came to its end before all copies were made. How many went."""
         over = [row[0] for row in connection.execute(_OVER)]
         self._let_go(connection, over)
         connection.executemany("DELETE FROM expansions WHERE recipient_id = ?", [(number,) for number in over])
+        return len(over)
 
     def _let_go(self, connection: sqlite3.Connection, recipients: Sequence[int]) -> None:
         for number in recipients:

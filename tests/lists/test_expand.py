@@ -217,3 +217,19 @@ async def test_the_posts_own_row_is_neither_counted_nor_posted_but_told(tmp_path
         assert await house.ask("SELECT sum(n) FROM counters") == [(1,)]
         assert await house.ask("SELECT count(*) FROM events WHERE type = 1") == [(2,)]
         assert await house.faults() == ()
+
+
+async def test_what_is_kept_for_a_post_that_came_to_an_early_end_goes_with_the_next_cleaning(tmp_path):
+    async with open_house(tmp_path) as house:
+        await house.add("dev@a.example", *PEOPLE[:6])
+        message, target = await posted(house, POST + b"x" * INLINE)
+        house.cut.at, house.cut.before = 0, True
+        with pytest.raises(Died):
+            await house.expand(message, target)
+        sweep = house.outgoing.expansions.sweep
+        assert await house.database.writer.write(sweep) == 0  # it is still under way
+        await house.settle(message)  # as it would be when it has waited too long
+        assert await house.database.writer.write(sweep) == 1
+        assert await house.ask("SELECT count(*) FROM expansions") == [(0,)]
+        assert await house.ask("SELECT sum(live) FROM spool_segments") == [(0,)]
+        assert await house.faults() == ()
