@@ -285,7 +285,7 @@ class House:
         self.submit = Submit(
             accept=self._accept,
             rejected=self._facts,
-            desk=self.runner,
+            desk=self.runner.desk,
             domains=self.tenants,
             ids=self.ids,
             clock=self.clock,
@@ -568,7 +568,7 @@ class House:
             commit_s=lambda: writer.busy_s,
             backlog=lambda: writer.backlog,
             in_memory=lambda: self.runner.count,
-            paused=lambda: bool(self.runner.why_paused),
+            paused=lambda: bool(self.runner.gates.why_paused),
             visits=lambda: self.visits.recorded,
             visits_lost=lambda: self.visits.lost,
             inbound=lambda: {"received": taken.received, "taken": taken.taken, "dropped": taken.dropped},

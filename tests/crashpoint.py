@@ -18,9 +18,9 @@ from typing import Any
 
 from mtad.__main__ import main
 from mtad.delivery.client import Connection
-from mtad.queue.runner import Runner
 from mtad.queue.settle import Settler
 from mtad.queue.submit import Submit
+from mtad.queue.window import Window
 from mtad.queue.worker import Worker
 from mtad.storage.outgoing import Outgoing, Settle, State
 
@@ -156,7 +156,7 @@ def claim_uncommitted(passes: int) -> None:
 def claimed(passes: int) -> None:
     """The leases of a claim are committed, and its attempts have not begun."""
     fuse = Fuse(passes)
-    before(Runner, "_hold", lambda *rest: fuse.burn())
+    before(Window, "_hold", lambda *rest: fuse.burn())
 
 
 POINTS: dict[str, Callable[[int], None]] = {

@@ -9,16 +9,15 @@ from functools import partial
 
 from mtad import log as log_module
 from mtad.clock import Clock
-from mtad.delivery.mx import Route
 from mtad.mail.waiting import Waiting, WaitReason
-from mtad.queue.runner import Runner, Tenants
+from mtad.queue.runner import Runner
 from mtad.queue.settle import Settler
 from mtad.queue.site import Site
-from mtad.queue.work import Held, Job
+from mtad.queue.work import NOWHERE, Held, Job, Tenants, lost
 from mtad.storage import set_back
 from mtad.storage import sites as table
 from mtad.storage.database import Database
-from mtad.storage.outgoing import Outgoing, State, StoredMessage
+from mtad.storage.outgoing import Outgoing, State
 from mtad.storage.queue_view import QueueRow
 from mtad.storage.sites import site_id
 
@@ -120,10 +119,8 @@ class Operator:
         numbers = {row.message_id for row in rows}
         messages = await self._database.read(lambda connection: self._outgoing.messages(connection, numbers, 0))
         for row in rows:
-            message = messages.get(row.message_id)
-            if message is None:
-                message = StoredMessage(row.message_id, row.domain_id, "", 0, 1, 0, None, None, None, b"{}")
-            self._settler.drop(Job(Held(message, 1), row, Route("", (), 0)), why)
+            message = messages.get(row.message_id) or lost(row)
+            self._settler.drop(Job(Held(message, 1), row, NOWHERE), why)
         if rows:
             await self._database.writer.write(lambda connection: None)  # answered when it is on disk
         return len(rows)
@@ -146,7 +143,7 @@ class Operator:
         if row is None:
             return
         site = self._runner.book.adopt(row)
-        self._runner.shut(site, Waiting(WaitReason.SITE_SUSPENDED, until, why))
+        self._runner.window.shut(site, Waiting(WaitReason.SITE_SUSPENDED, until, why))
 
     async def resume(self, key: str) -> None:
         number = site_id(key)
@@ -157,13 +154,13 @@ class Operator:
 
     def pause(self, why: str) -> None:
         """No delivery begins until unpause()."""
-        self._runner.why_paused = why or "paused by the operator"
+        self._runner.gates.why_paused = why or "paused by the operator"
         log.info("queue-paused", why=why)
         for site in self._runner.book:
-            self._runner.release(site, site.drain())
+            self._runner.window.release(site, site.drain())
 
     def unpause(self) -> None:
-        self._runner.why_paused = ""
+        self._runner.gates.why_paused = ""
         log.info("queue-goes-on")
         for site in self._runner.book:
             if site.shut is not None and site.shut.reason is WaitReason.PAUSED:
@@ -193,7 +190,7 @@ class Operator:
         paused = self._tenants.paused().get(recipient.domain_id)
         if paused is not None:
             return Waiting(WaitReason.DOMAIN_PAUSED, None, f"{recipient.domain} is paused: {paused}")
-        held = self._runner.held_up("") or self._runner.quotas.over().get(recipient.domain_id)
+        held = self._runner.gates.held_up("") or self._runner.quotas.over().get(recipient.domain_id)
         if held is not None:
             return held
         site = self._runner.book.get(recipient.site_id)
@@ -207,7 +204,7 @@ class Operator:
         """Why none of the domain's source addresses may send there now; None: one may."""
         whys: list[Waiting] = []
         for source in self._tenants.sources(recipient.domain_id):
-            why = self._runner.held_up(source)
+            why = self._runner.gates.held_up(source)
             pace = site.paces.get(source)
             if why is None and pace is not None:
                 why = pace.send_gate(now) or pace.connect_gate(now, site.workers.get(source, 0))

@@ -1,8 +1,9 @@
-"""Work: what the rooms of the queue hand to each other: one recipient in memory, and the way out.
+"""Work: what the parts of the queue hand to each other: one recipient in memory, whose mail it is, and the way out.
 
 Room: queue. May import: mail, message, storage, feedback, delivery.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +46,31 @@ class Job:
     held: Held
     recipient: StoredRecipient
     route: Route
+
+
+NOWHERE = Route("", (), 0)
+
+
+def lost(recipient: StoredRecipient) -> StoredMessage:
+    """In place of a message whose row is gone: nothing can be sent, and nobody must wait for it."""
+    return StoredMessage(recipient.message_id, recipient.domain_id, "", 0, 1, 0, None, None, None, b"{}")
+
+
+class Tenants(Protocol):
+    """What the queue asks about the domains that send."""
+
+    def paused(self) -> dict[int, str]:
+        """Domain id -> why."""
+
+    def sources(self, domain_id: int) -> tuple[str, ...]:
+        """Addresses the domain sends from; ("",): the system chooses."""
+
+    def all_sources(self) -> tuple[str, ...]: ...
+    def hourly_limits(self) -> Mapping[int, int]:
+        """Domain id -> recipients it may send to in an hour; a domain that is not there has no limit."""
+
+    def flags(self, domain_id: int) -> int:
+        """Flags (storage.outgoing) that all mail of the domain has."""
 
 
 class Session(Protocol):

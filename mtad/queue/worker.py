@@ -19,15 +19,16 @@ from mtad.mail.address import is_list, is_url
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
 from mtad.mail.reply import Deferred, Delivered, Failed, Outcome, Phase, Reply
-from mtad.mail.suppression import Suppressed
 from mtad.mail.waiting import Waiting
 from mtad.queue.compose import Uncomposable
+from mtad.queue.contents import Contents
+from mtad.queue.gates import Gates
 from mtad.queue.settle import Settler
 from mtad.queue.shaping import Action
 from mtad.queue.site import Site
 from mtad.queue.throttle import Pace
 from mtad.queue.work import Job, Session, Transport
-from mtad.storage.outgoing import Flag, StoredMessage, StoredRecipient
+from mtad.storage.outgoing import Flag, StoredMessage
 
 log = log_module.get("queue")
 
@@ -38,9 +39,7 @@ _GONE = Reply(554, "6.0", "The bytes of the message are gone from the store, or 
 
 
 class Office(Protocol):
-    """What a worker asks of the runner."""
-
-    stopping: bool
+    """What a worker asks of the crew it belongs to."""
 
     def served_by(self, site: Site, source: str) -> Collection[int] | None:
         """The domains that send from `source`; None: all do."""
@@ -51,24 +50,8 @@ class Office(Protocol):
     def not_begun(self, jobs: list[Job]) -> None:
         """No attempt was made: they begin again."""
 
-    def held_up(self, source: str) -> Waiting | None:
-        """Why nothing leaves from `source` now: store unhealthy, queue paused, warm-up."""
-
-    async def message_chunks(self, job: Job) -> tuple[bytes, ...] | None:
-        """The message as it goes out, signed; None: its bytes are gone. Raises Uncomposable."""
-
-    def reverse_path(self, job: Job) -> str: ...
-
     def attempting(self, jobs: list[Job]) -> None:
         """From now on the peer may have them: what tells so outlives us. Raises OSError."""
-
-    def flags(self, job: Job) -> int:
-        """Of the message, with what its domain asks for all its mail."""
-
-    def maybe_suppressed(self, recipient: StoredRecipient) -> bool:
-        """False: certainly not. Asked for every attempt, so it is told from memory."""
-
-    async def suppressed(self, job: Job) -> Suppressed | None: ...
 
     def action_for(self, site: Site, outcome: Deferred | Failed) -> Action | None:
         """What the site's reply rules ask for."""
@@ -80,11 +63,6 @@ class Office(Protocol):
         """The job is settled and no longer in memory."""
 
     def retry_at(self, site: Site, at: float) -> None: ...
-    def room(self, source: str, most: int) -> int:
-        """How many recipients may leave from `source` now, at most `most`."""
-
-    def count_sent(self, source: str, recipients: int) -> None:
-        """So many leave from there; below 0: so many did not after all."""
 
 
 class Worker:
@@ -92,7 +70,10 @@ class Worker:
 
     def __init__(
         self,
+        *,
         office: Office,
+        gates: Gates,
+        contents: Contents,
         site: Site,
         source: str,
         pace: Pace,
@@ -101,9 +82,9 @@ class Worker:
         clock: Clock,
         idle_s: float,
     ) -> None:
-        self._office, self._site, self._source = office, site, source
+        self._office, self._gates, self._contents = office, gates, contents
+        self._site, self._source, self._pace = site, source, pace
         self._transport, self._settler, self._clock, self._idle_s = transport, settler, clock, idle_s
-        self._pace = pace
         self._session: Session | None = None
         self._route: Route | None = None
         self._jobs: list[Job] = []  # under way
@@ -111,14 +92,14 @@ class Worker:
 
     async def run(self) -> None:
         try:
-            while not self._office.stopping:
+            while not self._gates.stopping:
                 if not self._site.ready:
                     if not await self._park():
                         return
                     continue
-                if not await self._gates():
+                if not await self._may_send():
                     return
-                most = self._office.room(self._source, self._site.profile.max_recipients)
+                most = self._gates.room(self._source, self._site.profile.max_recipients)
                 jobs = self._site.pop(most, self._office.served_by(self._site, self._source))
                 self._jobs = self._office.begin(self._site, jobs)
                 if not self._jobs:
@@ -126,7 +107,7 @@ class Worker:
                         return
                 else:
                     self._pace.take(self._clock.now())
-                    self._office.count_sent(self._source, len(self._jobs))
+                    self._gates.count_sent(self._source, len(self._jobs))
                     if not await self._served():
                         return
         finally:
@@ -150,18 +131,18 @@ class Worker:
             if future in parked:
                 parked.remove(future)
 
-    async def _gates(self) -> bool:
+    async def _may_send(self) -> bool:
         """Wait until a message may leave; False: that takes too long for sitting here."""
         while True:
             now = self._clock.now()
-            why = self._office.held_up(self._source) or self._pace.send_gate(now)
+            why = self._gates.held_up(self._source) or self._pace.send_gate(now)
             if why is None:
                 return True
             if why.until is None or is_long(why, now):
                 return False
             await self._clock.sleep(max(0.01, why.until - now))
-            if self._office.stopping or not self._site.ready:
-                return not self._office.stopping
+            if self._gates.stopping or not self._site.ready:
+                return not self._gates.stopping
 
     async def _served(self) -> bool:
         """Like _serve. An error of ours, or of the store, is a failed attempt: nothing has been sent yet."""
@@ -186,11 +167,11 @@ class Worker:
     async def _serve(self) -> bool:
         """One transaction. False: this worker's connection is not wanted any more."""
         for job in list(self._jobs):
-            if _may_be_suppressed(job) and (_is_for_member(job) or self._office.maybe_suppressed(job.recipient)):
+            if _may_be_suppressed(job) and (_is_for_member(job) or self._contents.maybe_suppressed(job.recipient)):
                 await self._settle_suppressed(job)
         if not self._jobs:
             return True
-        message, flags = self._jobs[0].held.message, self._office.flags(self._jobs[0])
+        message, flags = self._jobs[0].held.message, self._contents.flags(self._jobs[0])
         if not await self._connected(flags):
             return False
         session = self._session
@@ -198,7 +179,7 @@ class Worker:
             return True
         posted = is_url(self._jobs[0].recipient.address)
         try:
-            chunks = () if posted else await self._office.message_chunks(self._jobs[0])
+            chunks = () if posted else await self._contents.chunks(self._jobs[0])
         except Uncomposable as error:
             self._settle([Failed(Reply(554, "6.0", str(error)), None, Phase.LOCAL)] * len(self._jobs))
             return True
@@ -206,7 +187,7 @@ class Worker:
             self._settle([Failed(_GONE, None, Phase.LOCAL)] * len(self._jobs))
             return True
         transaction = Transaction(
-            self._office.reverse_path(self._jobs[0]),
+            self._contents.reverse_path(self._jobs[0]),
             tuple([job.recipient.address for job in self._jobs]),
             chunks,
             message.size if posted else sum(map(len, chunks)),
@@ -241,7 +222,7 @@ class Worker:
 
     async def _read(self, job: Job) -> bytes | None:
         """For a post: a large message comes from the store only when there is room to make one of it."""
-        chunks = await self._office.message_chunks(job)
+        chunks = await self._contents.chunks(job)
         return b"".join(chunks) if chunks is not None else None
 
     async def _connected(self, flags: int) -> bool:
@@ -273,15 +254,15 @@ class Worker:
         return self._pace.connect_gate(now, 0) is None
 
     async def _settle_suppressed(self, job: Job) -> None:
-        found = await self._office.suppressed(job)
+        found = await self._contents.suppressed(job)
         if found is not None:
             self._jobs.remove(job)
-            self._office.count_sent(self._source, -1)
+            self._gates.count_sent(self._source, -1)
             self._settler.suppressed(job, found)
             self._office.released(self._site, job)
 
     def _not_sent(self) -> None:
-        self._office.count_sent(self._source, -len(self._jobs))
+        self._gates.count_sent(self._source, -len(self._jobs))
 
     def _put_back(self) -> None:
         self._office.not_begun(self._jobs)

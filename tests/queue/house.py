@@ -388,7 +388,7 @@ async def _house(
         submit = Submit(
             accept=writer.lane(outgoing.accept),
             rejected=facts,
-            desk=runner,
+            desk=runner.desk,
             domains=ours,
             ids=ids,
             clock=clock,

@@ -83,7 +83,7 @@ async def test_scheduled_mail_leaves_at_its_time_and_not_before(house, world, cl
 async def test_scheduled_mail_does_not_go_to_who_left_meanwhile(house, world, clock, monkeypatch):
     known = SuppressedAddresses(house.database, clock)
     await known.load()
-    monkeypatch.setattr(house.runner, "_suppressing", known)
+    monkeypatch.setattr(house.runner._contents, "_suppressing", known)
     number = await house.send("bob@b.example", "eve@b.example", deliver_at=clock.now() + HOUR)
     await house.go_on(HOUR / 2, HOUR)
     [row] = await house.database.read(

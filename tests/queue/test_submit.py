@@ -59,7 +59,7 @@ async def test_a_store_that_fails_is_told_as_451_and_nothing_is_kept(house):
 
 async def test_the_commit_that_takes_a_message_leases_what_is_begun_at_once_and_no_more(house):
     """The lease is the durable record of attempt 1: a daemon that dies before or in it finds it."""
-    house.runner.take = house.runner.refund  # so the rows stay as they were committed
+    house.runner.desk.take = house.runner.desk.refund  # so the rows stay as they were committed
     await house.operator.suspend("mx.d.example", None, "maintenance")
     for domain in ("b.example", "d.example"):
         await house.world.route(domain)

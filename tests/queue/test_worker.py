@@ -194,7 +194,7 @@ async def test_a_message_that_cannot_be_composed_for_a_bug_of_ours_ends_nothing_
             raise KeyError("a bug")
         return (content,)
 
-    monkeypatch.setattr(house.runner._composer, "chunks", crashes)
+    monkeypatch.setattr(house.runner._contents._composer, "chunks", crashes)
     await crash_alone(house, world, await house.send("bob@b.example"))
 
 
@@ -204,7 +204,7 @@ async def test_bytes_that_cannot_be_read_end_nothing_but_the_attempt(house, worl
 
     house.memory.limit = 0  # so they are read when their turn comes
     with monkeypatch.context() as patch:
-        patch.setattr(house.runner._outgoing, "content", fails)
+        patch.setattr(house.runner._contents._outgoing, "content", fails)
         number = await house.send("bob@b.example")
         await house.rest()
     await crash_alone(house, world, number, UNREADABLE + "[Errno 5] Input/output error")
@@ -226,6 +226,6 @@ async def test_a_suppression_that_cannot_be_read_ends_nothing_but_the_attempt(ho
     async def fails(*_):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(house.runner._suppressing, "maybe", lambda domain_id, address: "bob" in address)
-    monkeypatch.setattr(house.runner._suppressing, "find", fails)
+    monkeypatch.setattr(house.runner._contents._suppressing, "maybe", lambda domain_id, address: "bob" in address)
+    monkeypatch.setattr(house.runner._contents._suppressing, "find", fails)
     await crash_alone(house, world, await house.send("bob@b.example"), UNREADABLE + "disk I/O error")
