@@ -78,12 +78,17 @@ class Tenants:
         self._hourly_limits: dict[int, int] = {}
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, str] = OrderedDict()
+        self._turn = asyncio.Lock()
         self._dummy_hash = make_hash(secrets.token_hex(16))
         self._default_sources = config.sources or ("",)
         pooled = [address for addresses in config.pools.values() for address in addresses]
         self._every_source = tuple(dict.fromkeys((*self._default_sources, *pooled)))
 
     async def load(self) -> None:
+        async with self._turn:  # who asked first may be answered last, and it would be the older answer that stays
+            await self._load()
+
+    async def _load(self) -> None:
         rows = await self._database.read(accounts.domains)
         keys = await self._database.read(accounts.dkim_keys)
         self._by_name = {row.name: row for row in rows}

@@ -3,6 +3,7 @@
 Room: queue. May import: mail, storage.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,10 +19,12 @@ class Campaigns:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: Mapping[tuple[int, str], CampaignRow] = {}
+        self._turn = asyncio.Lock()
 
     async def load(self) -> None:
-        rows = await self._database.read(campaigns.all_campaigns)
-        self._known = {(row.domain_id, row.id): row for row in rows}
+        async with self._turn:  # who asked first may be answered last, and it would be the older answer that stays
+            rows = await self._database.read(campaigns.all_campaigns)
+            self._known = {(row.domain_id, row.id): row for row in rows}
 
     def known(self, domain_id: int, options: Options) -> Options:
         """With the campaigns that the domain has; others are left out."""

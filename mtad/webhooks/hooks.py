@@ -4,6 +4,7 @@ Room: webhooks. May import: mail, storage. Asked for every event there is, so a 
 look-up; safe to be asked from any thread, as what it reads is replaced and never changed.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,9 +50,15 @@ class Hooks:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._loaded = _Loaded()
+        self._turn = asyncio.Lock()
         self.on_change: Callable[[], None] = lambda: None  # the sender's, told after each load
 
     async def load(self) -> None:
+        async with self._turn:  # who asked first may be answered last, and it would be the older answer that stays
+            await self._load()
+        self.on_change()
+
+    async def _load(self) -> None:
         rows = await self._database.read(webhooks)
         key = await self._database.writer.write(lambda connection: ensure_signing_key(connection, new_signing_key()))
         hooks = {row.id: hook for row in rows if (hook := _hook(row)) is not None}
@@ -60,7 +67,6 @@ class Hooks:
             if row.id in hooks:
                 domains.setdefault(row.domain_id, []).append(hooks[row.id])
         self._loaded = _Loaded({number: _fired(some) for number, some in domains.items()}, hooks, key)
-        self.on_change()
 
     def posts_for(self, kind: EventType, domain_id: int, suppressed: bool = False) -> tuple[int, ...]:
         """The webhooks an event is posted to. suppressed: no host refused the recipient, so it is no bounce."""

@@ -4,6 +4,7 @@ Room: api. May import: storage. Keys have 128 random bits or more and are kept a
 tells nothing by the time it takes.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -42,11 +43,13 @@ class Keys:
         self._database, self._clock = database, clock
         self._by_hash: dict[bytes, Principal] = {}
         self._lent: dict[bytes, tuple[Principal, float]] = {}  # until when, by the steady clock
+        self._turn = asyncio.Lock()
         self.url = ""
 
     async def load(self) -> None:
-        rows = await self._database.read(stored.keys)
-        self._by_hash = {row.hash: Principal(row.id, row.name, row.domain) for row in rows}
+        async with self._turn:  # who asked first may be answered last, and it would be the older answer that stays
+            rows = await self._database.read(stored.keys)
+            self._by_hash = {row.hash: Principal(row.id, row.name, row.domain) for row in rows}
 
     def lend(self, domain: str) -> str:
         """A sending key of `domain` that is never stored and holds for LENT_S."""
