@@ -79,6 +79,7 @@ class Tenants:
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, str] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._generation = 0
         self._dummy_hash = make_hash(secrets.token_hex(16))
         self._default_sources = config.sources or ("",)
         pooled = [address for addresses in config.pools.values() for address in addresses]
@@ -110,6 +111,7 @@ class Tenants:
         self._tracking = {row.id: tracking_of(row, self.public_url) for row in rows}
         self._signers = {row.id: tuple(signers.get(self._authority(row, signers), ())) for row in rows}
         self._right.clear()
+        self._generation += 1
         self._hourly_limits = {row.id: row.hourly_limit for row in rows if row.hourly_limit}
         self._sources = {row.id: self._config.pools[row.pool] for row in rows if row.pool in self._config.pools}
         for row in rows:
@@ -188,10 +190,13 @@ class Tenants:
         known = self._right.get(mark)
         if known is not None:
             return known
+        generation = self._generation
         row = await self._database.read(lambda connection: accounts.find_credential(connection, login))
         right = await asyncio.to_thread(is_right, row.hash if row else self._dummy_hash, password)
         if row is None or not right:
             return None
+        if generation != self._generation:  # the password may have been changed meanwhile
+            return row.domain
         self._right[mark] = row.domain
         if len(self._right) > _REMEMBERED:
             self._right.popitem(last=False)

@@ -1,5 +1,8 @@
+import asyncio
+
 import pytest
 
+from mtad.api.passwords import make_hash
 from mtad.api.tenants import Tenants
 from mtad.clock import SystemClock
 from mtad.config import DeliveryConfig
@@ -54,3 +57,35 @@ async def test_limits_are_those_of_the_domains_that_have_one(house):
     )
     await held.load()
     assert held.hourly_limits() == {domain_id: 500}
+
+
+class LateAnswer:
+    """A store whose next answer is held back until `go`; `held` is set when it is there."""
+
+    def __init__(self, database):
+        self._database, self.held, self.go = database, asyncio.Event(), asyncio.Event()
+
+    async def read(self, work):
+        found = await self._database.read(work)
+        if not self.held.is_set():
+            self.held.set()
+            await self.go.wait()
+        return found
+
+
+async def test_a_password_that_is_changed_while_it_is_checked_is_not_remembered_as_right(house):
+    async def set_password(password):
+        row = ("ann@ours.example", 1, make_hash(password), 0.0)
+        await house.database.writer.write(lambda connection: accounts.set_credential(connection, *row))
+
+    await set_password("the old one")
+    late = LateAnswer(house.database)
+    held = Tenants(late, DeliveryConfig())
+    checked = asyncio.create_task(held.verify("ann@ours.example", "the old one"))
+    await late.held.wait()
+    await set_password("the new one")
+    await held.load()
+    late.go.set()
+    assert await checked == "ours.example"  # it was right when it was looked at
+    assert await held.verify("ann@ours.example", "the old one") is None
+    assert await held.verify("ann@ours.example", "the new one") == "ours.example"
