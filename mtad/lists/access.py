@@ -58,6 +58,12 @@ def refusal(found: MailingList, block: HeaderBlock, mark: str, post: Post | None
     return _by_members(found, post) if found.access_level is AccessLevel.MEMBERS else None
 
 
+def disabled(found: MailingList) -> Reply:
+    """Its domain may not send, so nothing becomes of a post."""
+    words = f"The list {found.address} sends no mail: its domain was disabled. Ask those who run it"
+    return Reply(550, "7.1", words)
+
+
 def _by_members(found: MailingList, post: Post) -> Reply | None:
     if not post.authors or any(author not in post.members for author in post.authors):
         words = f"Only members may write to {found.address}: subscribe, or write from the address that is subscribed"

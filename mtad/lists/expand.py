@@ -13,6 +13,7 @@ from typing import Protocol
 
 from mtad import log as log_module
 from mtad.delivery.mx import MxHost, Route
+from mtad.lists.access import disabled
 from mtad.lists.copies import Posted, copies_for, of_one_kind, posted
 from mtad.lists.known import Lists
 from mtad.mail.address import ListPost, list_post_of
@@ -24,8 +25,8 @@ from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Re
 from mtad.message.headers import scan
 from mtad.message.listed import Listing, for_members
 from mtad.queue.prepare import Copy
+from mtad.storage import accounts, reported
 from mtad.storage import lists as table
-from mtad.storage import reported
 from mtad.storage.database import Database
 from mtad.storage.expansions import Expansions, Progress, Stale, Step
 from mtad.storage.outgoing import Flag, StoredMessage
@@ -87,6 +88,8 @@ class Expander:
         domain_id = self.lists.domain_of(found.domain) if found is not None else 0
         if known is None or found is None or not domain_id:
             return Failed(_GONE, None, Phase.LOCAL)
+        if not await self.database.read(lambda connection: accounts.may_send(connection, domain_id)):
+            return Failed(disabled(found), None, Phase.LOCAL)
         progress = await self._begun(known.message, found, recipient_id, content)
         if progress.done or progress.content is None:
             return _delivered(progress.copies)

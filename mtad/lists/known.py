@@ -5,6 +5,7 @@ are asked of the store.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from mtad.mail.lists import AccessLevel, MailingList
 from mtad.mail.reply import Reply
 from mtad.message.headers import HeaderBlock
 from mtad.message.listed import has_been, loop_mark
+from mtad.storage import accounts
 from mtad.storage import lists as table
 from mtad.storage.database import Database
 
@@ -85,12 +87,17 @@ class Lists:
             return None
         authors = _keys(block)
         envelope = submission.reverse_path.key if submission.reverse_path is not None else ""
-        members: set[str] = set()
-        if found.access_level is AccessLevel.MEMBERS:
-            asked = {*authors, envelope} - {""}
-            members = await self.database.read(
-                lambda connection: {key for key in asked if table.is_member(connection, found.number, key)}
-            )
+        asked = {*authors, envelope} - {""} if found.access_level is AccessLevel.MEMBERS else set[str]()
+
+        def read(connection: sqlite3.Connection) -> set[str] | None:
+            """None: nobody may write there."""
+            if not accounts.may_send(connection, self.domain_of(found.domain)):
+                return None
+            return {key for key in asked if table.is_member(connection, found.number, key)}
+
+        members = await self.database.read(read)
+        if members is None:
+            return access.disabled(found)
         return access.refusal(found, block, self.mark(found.key), Post(authors, envelope, proof, members))
 
 

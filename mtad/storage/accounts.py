@@ -211,6 +211,12 @@ def pause_domain(connection: sqlite3.Connection, name: str, why: str | None) -> 
     return connection.execute("UPDATE domains SET paused_why = ? WHERE name = ?", (why, name)).rowcount > 0
 
 
+def may_send(connection: sqlite3.Connection, domain_id: int) -> bool:
+    """False: the operator disabled it, or it is not there."""
+    found = connection.execute("SELECT 1 FROM domains WHERE id = ? AND NOT is_disabled", (domain_id,))
+    return found.fetchone() is not None
+
+
 def credentials(connection: sqlite3.Connection) -> list[CredentialRow]:
     rows = connection.execute(
         "SELECT login, domain_id, name, hash, credentials.created_at FROM credentials"

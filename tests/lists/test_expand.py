@@ -10,12 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mtad.lists.access import Proof
 from mtad.mail.address import parse_address
+from mtad.mail.envelope import Submission
 from mtad.mail.lists import MemberEntry, ReplyPreference
 from mtad.mail.options import Options
 from mtad.mail.reply import Deferred, Delivered, Failed, Refused, Reply
 from mtad.message.headers import scan
-from mtad.storage import lists
+from mtad.storage import accounts, lists
+from mtad.storage.accounts import DomainChanges
 from mtad.storage.expansions import Stale, Step
 from mtad.storage.outgoing import Flag
 from tests.lists.house import INLINE, POST, Died, House, open_house
@@ -233,3 +236,21 @@ async def test_what_is_kept_for_a_post_that_came_to_an_early_end_goes_with_the_n
         assert await house.ask("SELECT count(*) FROM expansions") == [(0,)]
         assert await house.ask("SELECT sum(live) FROM spool_segments") == [(0,)]
         assert await house.faults() == ()
+
+
+async def test_a_domain_that_may_not_send_does_not_by_its_lists_either(tmp_path):
+    async with open_house(tmp_path) as house:
+        made = await house.add("dev@c.example", *PEOPLE[:2])
+        address = parse_address("dev@c.example")
+        message, target = await house.post("dev@c.example"), house.lists.target(address)
+        assert target is not None
+        changes = DomainChanges(is_disabled=True)
+        await house.database.writer.write(lambda connection: accounts.change_domain(connection, "c.example", changes))
+        outcome = await house.expand(message, target)
+        assert isinstance(outcome, Failed)
+        assert "its domain was disabled" in outcome.reply.text
+        assert await house.copies(made.number) == []
+        stranger = Submission(parse_address("eve@e.example"), [address], POST, "", 0.0)
+        reply = await house.lists.judge(address, stranger, scan(POST), Proof.PASSED)
+        assert reply is not None
+        assert reply.enhanced == "5.7.1"
