@@ -144,8 +144,15 @@ def destination(template: str, captured: Captured) -> Destination:
     split = found.end() if found else 0
     url = _fill(template[:split], captured, _host_text) + _fill(template[split:], captured, _percent)
     _check_url(url)
+    if _climbs(url) and not _climbs(template):
+        raise BadRoute("the captured text makes a segment of dots alone, which leads to another path")
     path = urlsplit(url).path.rstrip("/").lower()
     return Destination(Kind.RAW_URL if path.endswith("mime") else Kind.URL, url)
+
+
+def _climbs(url: str) -> bool:
+    """RFC 3986 §5.2.4: who reads "/in/.." may take it for "/"."""
+    return not {".", ".."}.isdisjoint(urlsplit(url).path.split("/"))
 
 
 def _to_address(template: str, captured: Captured) -> Destination:
