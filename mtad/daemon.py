@@ -33,8 +33,10 @@ from mtad.api.server import Runner
 from mtad.clock import SystemClock
 from mtad.config import Config, ConfigError, in_force, parse_listen, restart_needed
 from mtad.config.advice import advice
-from mtad.house import House, rules
+from mtad.house import House
 from mtad.mail.ids import made_at
+from mtad.pages import http_app
+from mtad.rules import rules
 from mtad.smtp.session import Listener
 from mtad.storage import campaign_events, counters, idempotency, lists, lookups, outbox, stored, tracked, upkeep
 from mtad.storage.database import StoreError, ease_lock_hand_over, open_database
@@ -112,7 +114,7 @@ class _Life:
 
     def __init__(self, house: House, reload: Callable[[], Config]) -> None:
         self.house, self._reload = house, reload
-        self.config, self.clock, self.database = house.config, house.clock, house.database
+        self.config, self.clock, self.database = house.config, house.clock, house.ground.database
         self.stopping = asyncio.Event()
 
     async def live(
@@ -128,12 +130,12 @@ class _Life:
             house.build_sender(poster)
             with self._signals():
                 async with asyncio.TaskGroup() as tasks:
-                    running = tasks.create_task(house.runner.run(), name="runner")
+                    running = tasks.create_task(house.out.runner.run(), name="runner")
                     posting = tasks.create_task(house.sender.run(), name="sender")
                     visits = tasks.create_task(house.visits.run(), name="visits")
                     watchers = [
-                        tasks.create_task(house.suppressed.run(), name="suppressions"),
-                        tasks.create_task(house.indexer.run(), name="indexer"),
+                        tasks.create_task(house.ground.suppressed.run(), name="suppressions"),
+                        tasks.create_task(house.ground.indexer.run(), name="indexer"),
                         tasks.create_task(self._watch(), name="watch"),
                         tasks.create_task(self._retain(), name="retention"),
                     ]
@@ -142,12 +144,12 @@ class _Life:
                     finally:
                         for watcher in watchers:
                             watcher.cancel()
-                        house.runner.stop()
+                        house.out.runner.stop()
                         house.sender.stop()
                         await self._wind_up(running, posting)
                         house.visits.stop()
                         await asyncio.wait({visits})
-        log.info("stopped", accepted=house.submit.accepted, delivered=house.settler.tally.delivered)
+        log.info("stopped", accepted=house.out.submit.accepted, delivered=house.out.settler.tally.delivered)
 
     def _poster(self) -> AbstractAsyncContextManager[Poster]:
         names = self.house.names if self.config.dns.nameservers else system_lookup
@@ -178,19 +180,19 @@ class _Life:
         """Transactions under way may end within the grace time; then they are cut and their outcome is unknown."""
         _, left = await asyncio.wait(running, timeout=self.config.server.grace_s)
         if left:
-            log.warning("grace-over", connections=self.house.runner.connections, posts=self.house.sender.at_once)
+            log.warning("grace-over", connections=self.house.out.runner.connections, posts=self.house.sender.at_once)
             for task in left:
                 task.cancel()
             await asyncio.wait(left)
         await self.house.receive.finish()
-        await self.house.notifier.finish()
-        await self.house.warm_ups.save()
+        await self.house.out.notifier.finish()
+        await self.house.out.warm_ups.save()
 
     # --- watching ---
 
     async def _watch(self) -> None:
         """Measure how late the loop is, and look at the disk and the time of day."""
-        ahead_s = made_at(self.house.ids.last) - self.clock.now()  # set back while nobody was here
+        ahead_s = made_at(self.house.ground.ids.last) - self.clock.now()  # set back while nobody was here
         while True:
             if ahead_s > SET_BACK_S:
                 await self._clock_set_back(ahead_s)
@@ -199,9 +201,9 @@ class _Life:
             took_s = self.clock.steady() - before
             late_s, ahead_s = took_s - LAG_EVERY_S, at + took_s - self.clock.now()
             self.house.lag_s = max(late_s, self.house.lag_s * 0.9)
-            was = self.house.health.unwell()
-            self.house.health.look()
-            now = self.house.health.unwell()
+            was = self.house.ground.health.unwell()
+            self.house.ground.health.look()
+            now = self.house.ground.health.unwell()
             if now != was:
                 log.warning("unwell" if now else "well-again", why=now)
             if self.database.writer.failure is not None:
@@ -210,7 +212,7 @@ class _Life:
     async def _clock_set_back(self, by_s: float) -> None:
         log.warning("clock-set-back", by_s=round(by_s))
         try:
-            await self.house.operator.clock_set_back(by_s)
+            await self.house.out.operator.clock_set_back(by_s)
         except sqlite3.Error as error:
             log.error("waits-not-shortened", cause=error)
         self.house.sender.clock_set_back()
@@ -226,7 +228,7 @@ class _Life:
         """Delete what nobody must keep any more, a few rows at a time."""
         while True:
             await self.clock.sleep(RETENTION_EVERY_S)
-            if self.house.health.unwell() is not None:
+            if self.house.ground.health.unwell() is not None:
                 continue
             try:
                 await self._forget()
@@ -241,20 +243,20 @@ class _Life:
             partial(upkeep.expire_messages, before=before),
             partial(lookups.expire, before=before),
             partial(tracked.expire_firsts, before=before),
-            partial(stored.expire, outgoing=house.outgoing, before=now - self.config.inbound.stored_keep_s),
+            partial(stored.expire, outgoing=house.ground.outgoing, before=now - self.config.inbound.stored_keep_s),
             partial(upkeep.expire_captured, before=now - store.captured_keep_s),
             partial(counters.expire_counters, before=now - store.counters_keep_s),
             partial(counters.expire_aggregates, before=now - store.counters_keep_s),
             partial(idempotency.expire_idempotency, before=now - KEEP_S),
             partial(outbox.expire_outbox, before=now - self.config.webhooks.keep_s),
             lists.sweep,
-            house.outgoing.expansions.sweep,
+            house.ground.outgoing.expansions.sweep,
         ):
             while await write(job) >= upkeep.BATCH:
                 await self.clock.sleep(0.05)
         await self._forget_campaigns(now)
-        house.spool.unlink(await write(house.spool.sweep))
-        await house.warm_ups.save()
+        house.ground.spool.unlink(await write(house.ground.spool.sweep))
+        await house.out.warm_ups.save()
 
     async def _forget_campaigns(self, now: float) -> None:
         """What is to go is looked for beside the writer, which only removes it."""
@@ -276,7 +278,7 @@ class _Life:
         """Where it listens, the public listeners behind the others."""
         config = self.config.http
         async with (
-            _served(self.house.http_app(), self.house.callers, "http.listen", config.listen) as found,
+            _served(http_app(self.house), self.house.callers, "http.listen", config.listen) as found,
             _served(self.house.pages.app(), self.house.visitors, "http.public_listen", config.public_listen) as public,
         ):
             self.house.keys.url = f"http://{reachable(found[0])}" if found else ""
@@ -312,8 +314,8 @@ class _Life:
         else:
             waiting = restart_needed(self.config, read)
             self.config = config
-            self.house.settler.reload(classifier, plan)
-            self.house.runner.book.reload(shaping)
+            self.house.out.settler.reload(classifier, plan)
+            self.house.out.runner.book.reload(shaping)
             if self.house.places is not None:
                 self.house.places.load(config.tracking.geoip_file)
             log_module.start(config.server.log_level)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mtad"
 
 FOR_ALL = {"clock", "config", "log"}
 # They put the rooms together; no room may know them.
-COMPOSERS = {"front", "inward", "house", "daemon", "dev", "cli", "__main__"}
+COMPOSERS = {"rules", "front", "inward", "ground", "outward", "house", "pages", "daemon", "dev", "cli", "__main__"}
 MAY_IMPORT = {
     "mail": "",
     "message": "mail",
@@ -32,9 +32,13 @@ MAY_IMPORT = {
     "config": "",
 }
 IMPORTED_BY = {
+    "rules": {"outward", "house", "daemon"},
     "front": {"house"},
-    "inward": {"house"},
-    "house": {"daemon"},
+    "inward": {"ground", "outward", "house"},
+    "ground": {"outward", "house"},
+    "outward": {"house"},
+    "house": {"pages", "daemon"},
+    "pages": {"daemon"},
     "daemon": {"__main__", "cli", "dev"},
     "dev": {"__main__", "cli"},
     "cli": {"__main__"},
