@@ -5,12 +5,14 @@ Room: api. May import: mail, message, storage, queue, inbound.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from mtad.api.http.answers import Answer, Forbidden, NotFound, answer, said
+from mtad.api.http.bodies import Allowance
 from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.letter import read_people
 from mtad.inbound.payload import Letter, attachment_list, content_id_map, letter
@@ -26,6 +28,8 @@ from mtad.storage.database import Database
 from mtad.storage.outgoing import Outgoing
 from mtad.storage.stored import Stored
 
+MEMORY_OCTETS = 134_217_728  # of messages that are read at one time; others wait their turn
+GROWTH = 4  # a message, its parts, what is said of them, and the answer
 _NOT_FOUND = "Message not found"
 _RAW = "message/rfc2822"
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -34,10 +38,11 @@ Submit = Callable[[Submission], Awaitable[int]]
 
 
 class StoredMessages:
-    """submit: the queue's own door, for sending a message again."""
+    """submit: the queue's own door, for sending a message again. memory: octets, see MEMORY_OCTETS."""
 
-    def __init__(self, database: Database, outgoing: Outgoing, submit: Submit) -> None:
+    def __init__(self, database: Database, outgoing: Outgoing, submit: Submit, memory: int = MEMORY_OCTETS) -> None:
         self._database, self._outgoing, self._submit = database, outgoing, submit
+        self._allowance = Allowance(memory)
 
     def rows(self) -> Sequence[Row]:
         row = partial(Row, chapter="Stored messages", versions=(2, 3))
@@ -61,16 +66,16 @@ class StoredMessages:
         )
 
     async def show(self, call: Call) -> Answer:
-        found, content = await self._find(call)
-        if _RAW in call.headers.get("Accept", "").lower():
-            return answer(await asyncio.to_thread(_raw, found, content))
-        url = f"{call.base_url}/v{call.version}/domains/{quote(call.domain.name)}/messages/{quote(found.key)}"
-        made = await asyncio.to_thread(lambda: letter(parse(content)))
-        return answer(_parsed(found, made, url))
+        async with self._read(call) as (found, content):
+            if _RAW in call.headers.get("Accept", "").lower():
+                return answer(await asyncio.to_thread(_raw, found, content))
+            url = f"{call.base_url}/v{call.version}/domains/{quote(call.domain.name)}/messages/{quote(found.key)}"
+            made = await asyncio.to_thread(lambda: letter(parse(content)))
+            return answer(_parsed(found, made, url))
 
     async def attachment(self, call: Call) -> Answer:
-        _, content = await self._find(call)
-        parsed = await asyncio.to_thread(parse, content)
+        async with self._read(call) as (_, content):
+            parsed = await asyncio.to_thread(parse, content)
         number = call["number"]
         if not _NUMBER.fullmatch(number) or not 1 <= int(number) <= len(parsed.attachments):
             raise NotFound("Attachment not found")
@@ -83,7 +88,7 @@ class StoredMessages:
         return Answer(one.content, 200, one.content_type or "application/octet-stream", headers)
 
     async def delete(self, call: Call) -> Answer:
-        found, _ = await self._find(call)
+        found = await self._find(call)
         removed = await self._database.writer.write(
             lambda connection: stored.remove(connection, self._outgoing, found.key)
         )
@@ -95,37 +100,41 @@ class StoredMessages:
         """The same message, to others: what we added on its way in stays in it."""
         if call.domain.is_disabled:
             raise Forbidden(f"Domain {call.domain.name} is not allowed to send: it was disabled")
-        _, content = await self._find(call)
-        recipients = read_people(call.params, ("to",)).recipients
-        submission = Submission(
-            reverse_path=Address("postmaster", call.domain.name),
-            recipients=recipients,
-            content=content,
-            domain=call.domain.name,
-            received_at=call.now,
-            method="http",
-            login=f"api:{call.principal.key_id}",
-            peer=call.peer,
-            protocol="HTTP",
-            controls=False,
-            files=await asyncio.to_thread(files_of, scan(content)),
-        )
-        number = await self._submit(submission)
-        message_id = scan(content).message_id or f"{queue_id(number)}@{call.domain.name}"
-        return said("Queued. Thank you.", id=f"<{message_id}>")
+        async with self._read(call) as (_, content):
+            recipients = read_people(call.params, ("to",)).recipients
+            submission = Submission(
+                reverse_path=Address("postmaster", call.domain.name),
+                recipients=recipients,
+                content=content,
+                domain=call.domain.name,
+                received_at=call.now,
+                method="http",
+                login=f"api:{call.principal.key_id}",
+                peer=call.peer,
+                protocol="HTTP",
+                controls=False,
+                files=await asyncio.to_thread(files_of, scan(content)),
+            )
+            number = await self._submit(submission)
+            message_id = scan(content).message_id or f"{queue_id(number)}@{call.domain.name}"
+            return said("Queued. Thank you.", id=f"<{message_id}>")
 
-    async def _find(self, call: Call) -> tuple[Stored, bytes]:
+    async def _find(self, call: Call) -> Stored:
         key, domain_id = call["key"], call.domain.id
-
-        def read(connection: Any) -> tuple[Stored, bytes] | None:
-            one = stored.get(connection, key, domain_id)
-            content = stored.content(connection, self._outgoing, one) if one is not None else None
-            return (one, content) if one is not None and content is not None else None
-
-        found = await self._database.read(read)
+        found = await self._database.read(lambda connection: stored.get(connection, key, domain_id))
         if found is None:
             raise NotFound(_NOT_FOUND)
         return found
+
+    @asynccontextmanager
+    async def _read(self, call: Call) -> AsyncIterator[tuple[Stored, bytes]]:
+        """The message, once there is room for it and what is made of it."""
+        found = await self._find(call)
+        async with self._allowance.take(found.size * GROWTH):
+            content = await self._database.read(lambda connection: stored.content(connection, self._outgoing, found))
+            if content is None:
+                raise NotFound(_NOT_FOUND)
+            yield found, content
 
 
 def _named(name: str) -> str:

@@ -1,9 +1,15 @@
 """Stored messages by HTTP: read in pieces and whole, by file, sent again, deleted; each domain sees its own."""
 
+import asyncio
+import threading
+from contextlib import suppress
+
 import pytest
 
+from mtad.api.http import stored
 from mtad.api.http.stored import StoredMessages
 from mtad.mail.event import EventType
+from mtad.message.parse import parse
 from mtad.storage.outgoing import Accept, State
 from mtad.storage.record import Records
 from tests.api.http.house import DOMAIN, OTHER, open_house, serve
@@ -179,3 +185,21 @@ async def test_broken_mail_is_answered_too(client, keep, content):
     await keep("k3", content=content)
     for headers in ({}, {"Accept": "message/rfc2822"}):
         assert (await client("GET", f"{BASE}/k3", headers=headers)).status == 200
+
+
+async def test_messages_that_are_asked_for_at_one_time_are_read_when_there_is_room_for_them(house, keep, monkeypatch):
+    two_at_a_time, met = threading.Barrier(2), []
+
+    def look(content):
+        with suppress(threading.BrokenBarrierError):
+            two_at_a_time.wait(0.05)
+            met.append(content)
+        return parse(content)
+
+    monkeypatch.setattr(stored, "parse", look)
+    chapter = StoredMessages(house.database, house.outgoing, house.submit, memory=stored.GROWTH * len(MAIL))
+    async with serve(house, [chapter]) as client:
+        paths = [f"{BASE}/k1", f"{BASE}/k1/attachments/1"] * 3
+        answers = await asyncio.gather(*[client("GET", path) for path in paths])
+    assert {one.status for one in answers} == {200}
+    assert met == []
