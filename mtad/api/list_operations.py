@@ -52,8 +52,8 @@ class ListStats:
 class Listing(Protocol):
     """The lists as the running daemon knows them."""
 
-    async def load(self) -> None:
-        """They have changed."""
+    async def changed(self, *keys: str) -> None:
+        """Those of these keys are others than before, new, or gone."""
 
 
 class ListOperations(Base):
@@ -81,7 +81,7 @@ class ListOperations(Base):
         )
         made = await self._write(lambda connection: _create(connection, wanted))
         log.info("list-added", list=made.address, access=made.access_level.value)
-        await self._lists_changed()
+        await self._lists_changed(made.key)
         return made
 
     async def list_list(self, limit: int = 100, skip: int = 0) -> ListPage:
@@ -111,7 +111,7 @@ class ListOperations(Base):
         access = read_access(access_level) if access_level is not None else None
         reply = read_reply(reply_preference) if reply_preference is not None else None
 
-        def change(connection: sqlite3.Connection) -> MailingList:
+        def change(connection: sqlite3.Connection) -> tuple[MailingList, MailingList]:
             old = found_list(connection, address)
             new = replace(
                 old,
@@ -125,11 +125,11 @@ class ListOperations(Base):
                 _at_ours(connection, new)
             if not lists.replace(connection, new):
                 raise Taken(f"{new.address} is another list's address")
-            return new
+            return old, new
 
-        changed = await self._write(change)
+        before, changed = await self._write(change)
         log.info("list-set", list=changed.address, access=changed.access_level.value)
-        await self._lists_changed()
+        await self._lists_changed(before.key, changed.key)
         return changed
 
     async def list_remove(self, address: str) -> MailingList:
@@ -142,16 +142,16 @@ class ListOperations(Base):
 
         removed = await self._write(remove)
         log.info("list-removed", list=removed.address, members=removed.members_count)
-        await self._lists_changed()
+        await self._lists_changed(removed.key)
         await in_batches(self._database, lists.sweep)
         return removed
 
     async def list_stats(self, address: str) -> ListStats:
         return await self._read(lambda connection: _stats(connection, found_list(connection, address)))
 
-    async def _lists_changed(self) -> None:
+    async def _lists_changed(self, *keys: str) -> None:
         if self.listing is not None:
-            await self.listing.load()
+            await self.listing.changed(*keys)
 
 
 def _create(connection: sqlite3.Connection, wanted: MailingList) -> MailingList:

@@ -6,7 +6,7 @@ are asked of the store.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mtad import log as log_module
@@ -29,14 +29,14 @@ _MOST_AUTHORS = 10
 
 @dataclass(slots=True)
 class Lists:
-    """Call load() before use and after each change. domain_of: the id of the domain of ours that takes mail for a name,
-    0: none. loop_key: marks mail that was here.
+    """Call load() before use, and changed() after each change. domain_of: the id of the domain of ours that takes mail
+    for a name, 0: none. loop_key: marks mail that was here.
     """
 
     database: Database
     domain_of: Callable[[str], int]
     loop_key: bytes
-    _by_key: Mapping[str, MailingList]
+    _by_key: dict[str, MailingList]
     _turn: asyncio.Lock
 
     def __init__(self, database: Database, domain_of: Callable[[str], int], loop_key: bytes) -> None:
@@ -47,6 +47,16 @@ class Lists:
         async with self._turn:
             rows = await self.database.read(table.lists)
             self._by_key = {row.key: row for row in rows}
+
+    async def changed(self, *keys: str) -> None:
+        """The lists of these keys are others than before, new, or gone. There may be many more: they are left alone."""
+        async with self._turn:
+            found = await self.database.read(lambda connection: [table.find(connection, key) for key in keys])
+            for key, row in zip(keys, found, strict=True):
+                if row is None:
+                    self._by_key.pop(key, None)
+                else:
+                    self._by_key[key] = row
 
     def find(self, address: Address) -> MailingList | None:
         """None also where its domain is none of ours any more. How many members it has may have changed."""
