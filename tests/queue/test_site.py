@@ -98,7 +98,7 @@ STEPS = st.lists(
 def test_no_job_is_lost_or_served_twice_and_no_domain_waits_longer_than_one_round(steps):
     one, number = site(), 0
     inside: Counter[int] = Counter()  # ready jobs by domain
-    waited: Counter[int] = Counter()  # turns of others since the domain was served or got its first job
+    waited: Counter[int] = Counter()  # turns of others since the domain had its own or got its first job
     for what, amount, more in steps:
         match what:
             case "push":
@@ -121,11 +121,11 @@ def test_no_job_is_lost_or_served_twice_and_no_domain_waits_longer_than_one_roun
                     assert len({each.held.message.id for each in jobs}) == 1
                     [tenant] = served
                     inside[tenant] -= len(jobs)
-                    waited[tenant] = 0
                 if jobs:
                     turn = jobs[0].recipient.domain_id
+                    waited[turn] = 0  # also of one whose jobs came back: it had its turn
                     waited.update(tenant for tenant, count in inside.items() if count and tenant != turn)
-                assert all(waited[tenant] <= 5 for tenant, count in inside.items() if count)
+                assert all(waited[tenant] <= 4 for tenant, count in inside.items() if count)
             case "drain":
                 assert len(one.drain(amount)) == inside.pop(amount, 0)
         assert (one.ready, one.tenants) == (inside.total(), sum(count > 0 for count in inside.values()))
