@@ -93,10 +93,17 @@ class Recorder:
         now = self._clock.steady()
         strange = {agent for agent in strange if self._parses.allow("", now)}
         if strange:
-            self._clients.remember(await asyncio.to_thread(self._clients.learn, strange))
+            self._clients.remember(await self._learnt(strange))
         for hit in hits:
             self._lane.tell(self._visit(hit))
         self.recorded += len(hits)
+
+    async def _learnt(self, agents: set[str]) -> dict[str, Client]:
+        try:
+            return await asyncio.to_thread(self._clients.learn, agents)
+        except Exception:  # a stranger's words must not end the recording, and with it the daemon
+            log.exception("clients-not-read", agents=len(agents))
+            return {agent: self._clients.unparsed(agent) for agent in agents}
 
     def _visit(self, hit: Hit) -> Visit:
         kind, scope = _TYPES[hit.purpose]

@@ -109,3 +109,27 @@ async def test_a_prefetch_is_no_person(recorder, lane):
     recorder.note(hit(prefetch=True))
     await until(lambda: recorder.recorded == 1)
     assert (lane.items[0].client.bot, lane.items[0].client.counted) == ("prefetch", False)
+
+
+class Stumbling(Clients):
+    """Its parser cannot read what holds "odd"."""
+
+    def parsed(self, agent):
+        if "odd" in agent:
+            raise RuntimeError("a fault of the parser")
+        return super().parsed(agent)
+
+
+async def test_a_client_that_the_parser_stumbles_over_is_recorded_and_the_next_ones_too(lane, clock):
+    made = Recorder(lane=lane, ids=IdSource(clock.now), clients=Stumbling(RULES), places=Places(None), clock=clock)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(made.run())
+        made.note(hit("odd/1.0"))
+        await until(lambda: made.recorded == 1)
+        made.note(hit())
+        await until(lambda: made.recorded == 2)
+        made.stop()
+    assert [(visit.user_agent, visit.client.name) for visit in lane.items] == [
+        ("odd/1.0", "Unknown"),
+        (FIREFOX, "Firefox"),
+    ]
