@@ -8,11 +8,12 @@ import itertools
 import json
 import subprocess
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 
@@ -26,6 +27,9 @@ _OPTIONS = (
 )
 PATIENCE_S = 30.0
 _LOOK_S = 0.05
+_SERVER_ERROR = -32000  # JSON-RPC: what was asked cannot be done now
+
+Answer = TypeVar("Answer")
 
 
 class Site:
@@ -67,6 +71,10 @@ class Site:
         return f"http://127.0.0.1:{self._server.server_port}{path}"
 
 
+class NotNowError(Exception):
+    """The page went, or is not drawn yet, while it was asked."""
+
+
 class Browser:
     """One page of it."""
 
@@ -79,23 +87,30 @@ class Browser:
         while True:
             said = json.loads((await self._socket.receive(timeout=PATIENCE_S)).data)
             if said.get("id") == number:
+                if said.get("error", {}).get("code") == _SERVER_ERROR:
+                    raise NotNowError(said["error"]["message"])
                 assert "error" not in said, said
                 return dict(said["result"])
 
     async def open(self, url: str) -> None:
         said = await self.call("Page.navigate", url=url)
         assert "errorText" not in said, said
-        await self.until("document.readyState", "complete")
+        await self.until("[location.href, document.readyState].join(' ')", f"{url} complete")
 
     async def click(self, selector: str) -> None:
         """With the mouse, in the middle of it."""
-        root = await self.call("DOM.getDocument")
-        node = await self.call("DOM.querySelector", nodeId=root["root"]["nodeId"], selector=selector)
-        assert node["nodeId"], f"no {selector} on the page"
-        corners = (await self.call("DOM.getBoxModel", nodeId=node["nodeId"]))["model"]["content"]
+        corners = await self._patiently(lambda: self._corners(selector))
         at = {"x": (corners[0] + corners[4]) / 2, "y": (corners[1] + corners[5]) / 2}
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+            with suppress(NotNowError):  # the page went by the click itself
+                await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    async def _corners(self, selector: str) -> list[float]:
+        root = await self.call("DOM.getDocument")
+        node = await self.call("DOM.querySelector", nodeId=root["root"]["nodeId"], selector=selector)
+        if not node["nodeId"]:
+            raise NotNowError(f"no {selector} on the page")
+        return list((await self.call("DOM.getBoxModel", nodeId=node["nodeId"]))["model"]["content"])
 
     async def value(self, expression: str) -> Any:
         """Worked out by the protocol, also while the page's own scripts may not run."""
@@ -103,8 +118,21 @@ class Browser:
         return said["result"].get("value")
 
     async def until(self, expression: str, wanted: object) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while await self.value(expression) != wanted:
+        async def look() -> None:
+            found = await self.value(expression)
+            if found != wanted:
+                raise NotNowError(f"{expression} is {found!r}")
+
+        await self._patiently(look)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await ask()
+            except NotNowError:
+                if time.monotonic() > ends:
+                    raise
                 await asyncio.sleep(_LOOK_S)
 
 

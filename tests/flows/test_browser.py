@@ -54,7 +54,7 @@ async def test_a_letter_is_opened_its_link_followed_and_its_list_left(
             await browser.until("location.href", site.url("/shop?of=una"))
             [clicked] = await asyncio.to_thread(wait_until, lambda: told(daemon, "clicked"))
             assert clicked["url"] == site.url("/shop?of=una")
-            assert await browser.value("document.body.innerText") == "The shop"
+            await browser.until("document.body?.innerText", "The shop")
 
             await browser.open(site.url("/letter"))
             await browser.click("#leave")
