@@ -45,7 +45,7 @@ class Flag:
 
 @dataclass(slots=True)
 class StoredMessage:
-    """about: JSON bytes (see queue.submit). content None: not read yet, or in the spool at (segment, position)."""
+    """about: JSON bytes (see queue.stamp). content None: not read yet, or in the spool at (segment, position)."""
 
     id: int
     domain_id: int
