@@ -148,6 +148,9 @@ _ours: list[_Handler] = []
 def start(level: str) -> None:
     """Send the log to standard error from `level` ("debug", "info", "warning", "error") on."""
     handler = _Handler(sys.stderr)
+    for old in _ours:  # each SIGHUP starts it anew
+        old.write_out()
+        atexit.unregister(old.write_out)
     _ours[:], _root.handlers[:] = [handler], [handler]
     _root.setLevel(logging.WARNING)
     _logger.setLevel(level.upper())

@@ -1,9 +1,11 @@
 """The log: lines of one turn of the loop are one write, in order, whoever logs."""
 
 import asyncio
+import gc
 import logging
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -93,6 +95,23 @@ def test_a_loop_that_ended_too_early_keeps_no_line_of_the_next_one(stream: Strea
     loop.close()
     asyncio.run(logs("two"))
     assert stream.words == ["one", "two"]
+
+
+async def test_what_waits_is_written_before_the_log_is_started_anew_and_nothing_is_kept_of_the_old(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.alone()
+    monkeypatch.setattr("sys.stderr", stream)
+    log.get("daemon").info("first")
+    old = weakref.ref(log._ours[0])
+    log.start("info")
+    stream.alone()
+    log.get("daemon").warning("second")
+    assert stream.words == ["first", "second"]
+    await asyncio.sleep(0)
+    assert stream.words == ["first", "second"]
+    gc.collect()
+    assert old() is None
 
 
 async def test_threads_lose_no_line(stream: Stream) -> None:
