@@ -5,7 +5,6 @@ Room: lists. Pure. May import: mail, message, storage, queue.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -82,14 +81,6 @@ def posted(
     flags |= 0 if content.isascii() else Flag.EIGHT_BIT
     marks = frozenset(loop_marks(block))
     return Posted(found, domain_id, flags, orjson.dumps(about), options, content, place, marks)
-
-
-def of_one_kind(members: Sequence[Member]) -> list[Member]:
-    """The first ones, as far as none of them needs SMTPUTF8 (RFC 6531) or all do: a host without it shall take the
-    others' copies.
-    """
-    first = members[0].address.isascii() if members else True
-    return list(takewhile(lambda member: member.address.isascii() == first, members))
 
 
 def copies_for(

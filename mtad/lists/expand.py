@@ -14,12 +14,12 @@ from typing import Protocol
 from mtad import log as log_module
 from mtad.delivery.mx import MxHost, Route
 from mtad.lists.access import disabled
-from mtad.lists.copies import Posted, copies_for, of_one_kind, posted
+from mtad.lists.copies import Posted, copies_for, posted
 from mtad.lists.known import Lists
 from mtad.mail.address import ListPost, list_post_of
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
-from mtad.mail.lists import MailingList
+from mtad.mail.lists import MailingList, Member
 from mtad.mail.options import Options
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Refused, Reply
 from mtad.message.headers import scan
@@ -35,6 +35,9 @@ log = log_module.get("lists")
 
 BATCH = 1000  # members of one commit
 SITE = "lists"
+# In Step.last, before a key, none of which begins so: the second round has begun, of members who need SMTPUTF8
+# (RFC 6531). Theirs are messages of their own: a host without it shall take the others' copies.
+_WIDE = "\x7f"
 _ROUTE = Route(SITE, (MxHost(SITE, 0),), 0, site=SITE)
 _HOP = Hop(SITE, "")
 _INLINE_OCTETS = 262_144  # a larger message is rewritten in a thread
@@ -128,16 +131,22 @@ class Expander:
             why = self.held_up(len(about.content))
             if why is not None:
                 raise Refused(why)
-            members = await self.database.read(
-                partial(table.subscribed_after, number=about.mailing_list.number, after=last, limit=self.batch)
-            )
-            some = of_one_kind(members)
-            done = len(some) == len(members) < self.batch
-            copies = copies_for(some, about, self.lists.target, self.lists.mark)
-            step = Step(recipient_id, last, some[-1].key if some else last, len(copies), done)
-            await self._store(about, copies, step, smtputf8=bool(some) and not some[0].address.isascii())
-            made, last = made + len(copies), step.last
+            wide, after = last.startswith(_WIDE), last.removeprefix(_WIDE)
+            members = await self._members(about, after, self.batch, wide)
+            copies = copies_for(members, about, self.lists.target, self.lists.mark)
+            to = (_WIDE if wide else "") + (members[-1].key if members else after)
+            if len(members) < self.batch:
+                done = wide or not await self._members(about, "", 1, True)
+                to = to if done else _WIDE
+            await self._store(about, copies, Step(recipient_id, last, to, len(copies), done), smtputf8=wide)
+            made, last = made + len(copies), to
         return made
+
+    async def _members(self, about: Posted, after: str, limit: int, wide: bool) -> list[Member]:
+        number = about.mailing_list.number
+        return await self.database.read(
+            partial(table.subscribed_after, number=number, after=after, limit=limit, wide=wide)
+        )
 
     async def _store(self, about: Posted, copies: list[Copy], step: Step, *, smtputf8: bool) -> None:
         if copies:

@@ -17,8 +17,8 @@ class Stale(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """last: the key of the last member whose copy is made, "" none. content: the copies' bytes, None once all is done.
-    place: (segment, position) where they are in the spool, None: nowhere.
+    """last: up to where members have their copies, as lists.expand wrote it; "" none has. content: the copies' bytes,
+    None once all is done. place: (segment, position) where they are in the spool, None: nowhere.
     """
 
     last: str
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Members beyond the key `before`, up to `last`, have their copies; done: they were the last ones."""
+    """Members beyond `before`, up to `last`, have their copies; done: they were the last ones."""
 
     recipient_id: int
     before: str

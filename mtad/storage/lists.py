@@ -141,12 +141,16 @@ def members_page(
     return [_member(row) for row in (reversed(rows) if backwards else rows)]
 
 
-def subscribed_after(connection: sqlite3.Connection, number: int, after: str, limit: int) -> list[Member]:
+def subscribed_after(
+    connection: sqlite3.Connection, number: int, after: str, limit: int, *, wide: bool
+) -> list[Member]:
     """Subscribed members beyond the key `after`, ascending; "" from the first. Fewer than `limit`: there are no more.
+    wide: those with an address beyond ASCII, else the others.
 
     To go through a list in batches: the key of the last one is where the next batch begins.
     """
-    return members_page(connection, number, limit, subscribed=True, beyond=after)
+    rows = connection.execute(_SUBSCRIBED[wide], (number, after, limit)).fetchall()
+    return [_member(row) for row in rows]
 
 
 def put_members(connection: sqlite3.Connection, number: int, entries: Sequence[MemberEntry]) -> int:
@@ -253,6 +257,12 @@ _PRESENT = """
 _TALLY = """
     SELECT count(*), ifnull(sum(m.subscribed), 0) FROM json_each(?2) AS j
     CROSS JOIN list_members AS m ON m.list_id = ?1 AND m.key = json_extract(j.value, '$[0]')"""
+_SUBSCRIBED = {
+    wide: f"""
+    SELECT {_MEMBER} FROM list_members WHERE list_id = ? AND subscribed = 1 AND key > ?
+        AND address {"" if wide else "NOT"} GLOB '*[^ -~]*' ORDER BY key LIMIT ?"""
+    for wide in (False, True)
+}
 _PUT = """
     INSERT INTO list_members (list_id, key, address, name, subscribed, variables)
     SELECT ?1, json_extract(j.value, '$[0]'), json_extract(j.value, '$[1]'),

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -146,6 +147,26 @@ async def test_members_whose_address_needs_smtputf8_keep_nobody_elses_copy_back(
             "ä@x.example": True,
             "ö@x.example": True,
         }
+
+
+@pytest.mark.parametrize("deaths", range(8))
+async def test_members_of_both_kinds_mixed_make_few_messages_and_each_gets_one_copy(tmp_path, deaths):
+    people = [f"{number:02}{'é' * (number % 2)}@their.example" for number in range(14)]
+    async with open_house(tmp_path, batch=4) as house:
+        made = await house.add("dev@a.example", *people)
+        message, target = await posted(house)
+        for at in range(deaths):
+            house.cut.at, house.cut.before = at % 2, bool(at % 3)
+            with suppress(Died):
+                await house.expand(message, target)
+        house.cut.at = -1
+        outcome = await house.expand(message, target)
+        assert isinstance(outcome, Delivered)
+        assert outcome.reply.text == "Posted to 14 members"
+        assert await house.copies(made.number) == people[::2] + people[1::2]
+        assert await house.ask("SELECT count(DISTINCT message_id) - 1 FROM recipients") == [(4,)]
+        await house.settle(message)
+        assert await house.faults() == ()
 
 
 async def test_lists_within_lists_go_round_no_circle_and_never_to_themselves(tmp_path):
