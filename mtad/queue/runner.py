@@ -147,18 +147,24 @@ class Runner:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks.group = tasks
-                while not self.gates.stopping:
-                    try:
-                        next_at = await self._round(self._clock.now())
-                    except sqlite3.Error as error:  # the queue must be there when the store is well again
-                        log.error("round-failed", cause=repr(error))
-                        next_at = self._clock.now() + AGAIN_S
-                    await self._clock.nap(self._wake, next_at - self._clock.now())
-                    self._wake.clear()
-                self._dismiss()
+                try:
+                    await self._look_after_sites()
+                finally:
+                    self.gates.stopping = True  # however it ended: what workers leave is no reason for new tasks
+                    self._dismiss()
         finally:
             self._dismiss()
             await self.book.save_paces()
+
+    async def _look_after_sites(self) -> None:
+        while not self.gates.stopping:
+            try:
+                next_at = await self._round(self._clock.now())
+            except sqlite3.Error as error:  # the queue must be there when the store is well again
+                log.error("round-failed", cause=repr(error))
+                next_at = self._clock.now() + AGAIN_S
+            await self._clock.nap(self._wake, next_at - self._clock.now())
+            self._wake.clear()
 
     def stop(self) -> None:
         """Begin nothing new."""

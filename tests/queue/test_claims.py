@@ -180,3 +180,18 @@ async def test_a_lookup_that_crashes_is_a_failed_attempt_and_no_end_of_the_queue
     assert "a bug" in (await house.reason(number)).detail
     await house.go_on(60)
     assert world.recipients() == ["bob@b.example"]
+
+
+async def test_a_queue_that_is_cut_claims_nothing_for_the_room_that_comes(tmp_path, clock, world):
+    await world.route("b.example")
+    world.hold = asyncio.Event()
+    async with open_house(tmp_path, clock, world, window_per_site=4) as house:
+        numbers = [await house.send(f"x{n}@b.example") for n in range(12)]
+        await house.rest()
+        assert len(world.sent) == 4
+        house.cut()  # an error of the queue would end this house
+        await house.rest()
+        rows = [(await house.rows(number))[0] for number in numbers]
+        assert {row.state for row in rows} == {State.WAITING}
+        assert sum(row.unknown for row in rows) == 4
+        assert house.runner.count == 0
