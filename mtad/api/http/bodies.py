@@ -10,10 +10,14 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 from aiohttp import web
 
+from mtad import log as log_module
 from mtad.api.http.answers import BadRequest, TooLarge, TooSlow, Unavailable
+
+log = log_module.get("api")
 
 INLINE = 65_536  # octets of one body held while it comes in
 ON_DISK = 2_147_483_648  # octets of all bodies that are not answered yet: the store needs the disk too
@@ -78,22 +82,35 @@ class Bodies:
             return
         if (request.content_length or 0) > self._most:
             raise too_large(self._most)
-        size = 0
-        with tempfile.SpooledTemporaryFile(INLINE, dir=str(self._folder)) as file:
-            try:
-                while piece := await self._piece(request):
-                    if size + len(piece) > self._most:
-                        raise too_large(self._most)
-                    if self._held + len(piece) > ON_DISK:
-                        raise Unavailable("Too many large requests at one time; try again later")
-                    size += len(piece)
-                    self._held += len(piece)
-                    file.write(piece)
-                async with self._allowance.take(size * GROWTH):
+        given = False
+        try:
+            with tempfile.SpooledTemporaryFile(INLINE, dir=str(self._folder)) as file:
+                async with self._taken_in(request, file) as size, self._allowance.take(size * GROWTH):
                     file.seek(0)
+                    given = True  # and not held here: who asked lets go of it when it is taken to pieces
                     yield file.read()
-            finally:
-                self._held -= size
+        except OSError as error:
+            if given:
+                raise
+            log.error("body-not-kept", octets=self._held, cause=error)
+            raise Unavailable("The disk takes no large requests at present; try again later") from None
+
+    @asynccontextmanager
+    async def _taken_in(self, request: web.BaseRequest, file: IO[bytes]) -> AsyncIterator[int]:
+        """All of it is in the file, and is counted as long as the `with` lasts; its size."""
+        size = 0
+        try:
+            while piece := await self._piece(request):
+                if size + len(piece) > self._most:
+                    raise too_large(self._most)
+                if self._held + len(piece) > ON_DISK:
+                    raise Unavailable("Too many large requests at one time; try again later")
+                size += len(piece)
+                self._held += len(piece)
+                file.write(piece)
+            yield size
+        finally:
+            self._held -= size
 
     async def _piece(self, request: web.BaseRequest) -> bytes:
         """b"" at the end."""

@@ -3,6 +3,7 @@ import gzip
 import io
 import logging
 import zlib
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -281,6 +282,14 @@ async def test_large_bodies_have_a_limit_together_and_later_there_is_room_again(
         assert (await client("POST", "/v3/lists", data=data, headers=kind)).status == 200
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_body_that_the_disk_does_not_take_is_503_and_small_ones_are_answered(house):
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with serve(replace(house, folder=house.folder / "no-disk"), [Chapter()]) as client:
+        response = await client("POST", "/v3/lists", data=b"a=" + b"x" * 100_000, headers=kind)
+        assert (response.status, "disk" in (await response.json())["message"]) == (503, True)
+        assert (await client("POST", "/v3/lists", data=b"a=1", headers=kind)).status == 200
 
 
 async def test_a_body_that_does_not_come_is_408(house, monkeypatch):
