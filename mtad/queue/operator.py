@@ -92,15 +92,23 @@ class Operator:
                 continue
         await self._look_in_the_store()
         for site in self._runner.book:
-            for pace in site.paces.values():
-                pace.set_back(by_s)
-            if site.shut is not None and site.shut.until is not None:
-                site.shut = replace(site.shut, until=site.shut.until - by_s)
-            for tenant, why in site.hushed.items():
-                if why.until is not None:
-                    site.hushed[tenant] = replace(why, until=why.until - by_s)
-            self._runner.book.look_now(site)
+            self._bring_forward(site, by_s)
         self._runner.clock_set_back()
+
+    def _bring_forward(self, site: Site, by_s: float) -> None:
+        """All that waits there ends by_s sooner, as the clock has it now."""
+        for pace in site.paces.values():
+            pace.set_back(by_s)
+        if site.shut is not None and site.shut.until is not None:
+            until = site.shut.until - by_s
+            site.shut = replace(site.shut, until=until)
+            self._runner.book.remind(site, until)
+        for tenant, why in site.hushed.items():
+            if why.until is not None:
+                until = why.until - by_s
+                site.hushed[tenant] = replace(why, until=until)
+                self._runner.book.remind(site, until)
+        self._runner.book.look_now(site)
 
     def _open(self, site: Site, unless: WaitReason | None = None) -> None:
         if site.shut is not None and site.shut.reason is unless:

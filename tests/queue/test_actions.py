@@ -225,3 +225,28 @@ async def test_no_more_connections_and_messages_than_the_pace_allows(house, worl
     for n, at in enumerate(times):
         assert n + 1 <= 8 + (8 + 60 / 60 * at) * max(0.0, at) + 1  # the rate, and what it may have grown
     assert times[-1] > 1
+
+
+async def test_a_suspended_site_waits_no_longer_when_the_clock_is_set_back(house, world, clock):
+    await house.operator.suspend("mx.b.example", clock.now() + 1800, "maintenance")
+    await house.send("bob@b.example")
+    await house.rest()
+    clock._now -= 3600
+    await house.operator.clock_set_back(3600)
+    await house.go_on(1740)
+    assert world.sent == []
+    await house.go_on(120)
+    assert world.recipients() == ["bob@b.example"]
+
+
+async def test_a_domain_that_a_site_does_not_want_waits_no_longer_when_the_clock_is_set_back(house, world, clock):
+    world.answers["b.example"] = says("your domain")
+    await house.send("bob@b.example")
+    await house.rest()
+    why = await house.reason(await house.send("tom@b.example"))
+    wait_s = why.until - clock.now()
+    world.answers.clear()
+    clock._now -= 5 * wait_s
+    await house.operator.clock_set_back(5 * wait_s)
+    await house.go_on(wait_s + 60)
+    assert sorted(world.recipients()[1:]) == ["bob@b.example", "tom@b.example"]
