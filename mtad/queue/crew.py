@@ -166,10 +166,10 @@ class Crew:
         if room is None or not jobs:
             return jobs
         self._quotas.take(tenant, len(jobs[:room]))
+        for job in reversed(jobs[room:]):
+            site.push(job, front=True)
         why = self._quotas.over().get(tenant)
         if why is not None:
-            for job in reversed(jobs[room:]):
-                site.push(job, front=True)
             for one in self._book:
                 if one.ready_of(tenant):  # elsewhere Fresh.admit() and the claim see to it
                     self._window.hush(one, tenant, why)

@@ -114,7 +114,10 @@ class Quotas:
         if hour is None:
             return False
         hour.take_back(count)
-        return self._over.pop(domain_id, None) is not None
+        if self._over.pop(domain_id, None) is None:
+            return False
+        self._look(domain_id)  # the limit may have been lowered meanwhile
+        return domain_id not in self._over
 
     def over(self) -> Mapping[int, Waiting]:
         """The domains that may send no more at present."""

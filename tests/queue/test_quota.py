@@ -190,3 +190,17 @@ def test_a_clock_that_is_set_back_makes_no_hour_longer():
     hour.add(1e9 + 100_000, 2)
     assert hour.room(1e9) == 0
     assert hour.room(1e9 + HOUR + 61) == 2
+
+
+async def test_a_limit_that_was_lowered_holds_when_an_attempt_was_not_made_after_all(house, world):
+    await house.send(*[f"r{n}@b.example" for n in range(8)])
+    await house.rest()
+    await limit(house, a=3)
+    quotas = house.runner.quotas
+    assert not quotas.take_back(A, 1)
+    assert A in quotas.over()
+    await house.send("tom@d.example")
+    await house.rest()
+    assert "tom@d.example" not in world.recipients()
+    assert (await house.waiting())[0].state is State.WAITING
+    assert house.runner.count == 0
