@@ -160,7 +160,7 @@ class Runner:
         while not self.gates.stopping:
             try:
                 next_at = await self._round(self._clock.now())
-            except sqlite3.Error as error:  # the queue must be there when the store is well again
+            except (OSError, sqlite3.Error) as error:  # the queue must be there when the store is well again
                 log.error("round-failed", cause=repr(error))
                 next_at = self._clock.now() + AGAIN_S
             await self._clock.nap(self._wake, next_at - self._clock.now())

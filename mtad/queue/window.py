@@ -221,9 +221,9 @@ class Window:
         held = site.hushed.get(tenant)
         if held is None or (held.until is not None and (why.until is None or why.until > held.until)):
             site.hushed[tenant] = why
+            if why.until is not None:
+                self._book.remind(site, why.until)
         self.release(site, site.drain(tenant))
-        if why.until is not None:
-            self._book.remind(site, why.until)
 
     def release(self, site: Site, jobs: Iterable[Job]) -> None:
         """Leases nobody has begun go back to the store."""

@@ -1,12 +1,13 @@
 """Claims: how due rows come from the store into memory when there is little room, at the start and at the end."""
 
 import asyncio
+import errno
 import sqlite3
 
 import pytest
 
 from mtad.mail.event import EventType
-from mtad.mail.waiting import WaitReason
+from mtad.mail.waiting import Waiting, WaitReason
 from mtad.storage import sites as table
 from mtad.storage.outgoing import State
 from mtad.storage.sites import site_id
@@ -195,3 +196,33 @@ async def test_a_queue_that_is_cut_claims_nothing_for_the_room_that_comes(tmp_pa
         assert {row.state for row in rows} == {State.WAITING}
         assert sum(row.unknown for row in rows) == 4
         assert house.runner.count == 0
+
+
+async def test_a_site_is_not_reminded_anew_of_a_wait_it_knows_of(house, clock):
+    await house.send("x@b.example")
+    await house.rest()
+    site, why = house.runner.book.get(site_id("mx.b.example")), Waiting(WaitReason.QUOTA, clock.now() + HOUR, "enough")
+    for _ in range(100):  # as each claim of other domains' mail there does
+        house.runner.window.hush(site, 1, why)
+    assert site.hushed == {1: why}
+    assert len([one for one in house.runner.book.due(clock.now() + HOUR) if one is site]) < 5
+
+
+async def test_a_full_disk_at_the_time_of_upkeep_does_not_end_the_queue(house, world):
+    class Begun:
+        is_large = True
+
+        def note(self, attempts):
+            """There is still room for these."""
+
+        def shrink(self):
+            """Nothing to do."""
+
+        def shrunk(self, now_leased):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    house.runner._begun = Begun()
+    await house.go_on(120)
+    await house.send("bob@b.example")
+    await house.rest()
+    assert world.recipients() == ["bob@b.example"]
