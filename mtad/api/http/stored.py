@@ -109,7 +109,7 @@ class StoredMessages:
                 domain=call.domain.name,
                 received_at=call.now,
                 method="http",
-                login=f"api:{call.principal.key_id}",
+                login=f"key {call.principal.name}",
                 peer=call.peer,
                 protocol="HTTP",
                 controls=False,

@@ -133,6 +133,7 @@ async def test_a_message_is_sent_again_as_it_is(client, house, keep):
     kept = (await house.stored())[-1]
     assert kept.recipients == ["a@b.example", "c@d.example", "e@f.example"]
     assert kept.reverse_path == f"postmaster@{DOMAIN}"
+    assert kept.about["login"].startswith("key ")  # as of every message that came by HTTP
     assert kept.raw.endswith(MAIL)
 
 
