@@ -52,10 +52,14 @@ def read_page(call: Call, pivot: str, most: int = 1000) -> Page:
 def links(call: Call, page: Page, pivot: str, keys: Sequence[str], keep: Sequence[str] = ()) -> dict[str, str]:
     """{"first", "next", "previous", "last"}: absolute, always all four.
 
-    keys: of the items on this page, ascending. keep: names of filters that stay in the links.
+    keys: of the items on this page, ascending. keep: names of filters that stay in the links. From an empty page the
+    way on stays where it was, for what may come; the way back leads to the nearest item, which is the first or last.
     """
     held = [(name, call.params.text(name, "")) for name in keep if name in call.params]
-    after, before = (keys[-1], keys[0]) if keys else (page.pivot, page.pivot)
+    if keys:
+        after, before = keys[-1], keys[0]
+    else:
+        after, before = ("", page.pivot) if page.backwards else (page.pivot, "")
 
     def link(word: str, key: str) -> str:
         pairs = [("page", word), *([(pivot, key)] if key else []), *held, ("limit", str(page.limit))]

@@ -266,6 +266,22 @@ async def test_lists_are_listed_page_by_page_both_ways(client):
     assert await walked(client, "/v3/lists/pages?limit=2&page=last", "previous") == (items, 3)
 
 
+async def test_who_went_beyond_the_last_page_or_before_the_first_goes_back_to_what_was_there(client):
+    for place in range(3):
+        await client.json("POST", "/v3/lists", data={"address": f"l{place}@{DOMAIN}"})
+    items = (await client.json("GET", "/v3/lists"))["items"]
+
+    async def there_and_back(path: str, on: str, back: str) -> list[dict]:
+        beyond = await client.json("GET", path)
+        assert beyond["items"] == []
+        assert beyond["paging"][on].endswith(path)
+        return (await client.json("GET", "/v3" + beyond["paging"][back].partition("/v3")[2]))["items"]
+
+    path = "/v3/lists/pages?page={}&address=l{}%40" + DOMAIN + "&limit=2"
+    assert await there_and_back(path.format("next", 2), "next", "previous") == items[1:]
+    assert await there_and_back(path.format("previous", 0), "previous", "next") == items[:2]
+
+
 async def test_a_list_tells_what_became_of_its_mail(client, house, dev):
     zero = {"complained": 0, "delivered": 0, "clicked": 0, "opened": 0, "unsubscribed": 0, "bounced": 0}
     unique = {"clicked": {"link": 0, "recipient": 0}, "opened": {"recipient": 0}}
