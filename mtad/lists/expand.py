@@ -20,7 +20,7 @@ from mtad.mail.address import ListPost, list_post_of
 from mtad.mail.envelope import Transaction
 from mtad.mail.ids import queue_id
 from mtad.mail.lists import MailingList, Member
-from mtad.mail.options import Options
+from mtad.mail.options import Options, options_from_json
 from mtad.mail.reply import Deferred, Delivered, Failed, Hop, Outcome, Phase, Refused, Reply
 from mtad.message.headers import scan
 from mtad.message.listed import Listing, for_members
@@ -117,6 +117,7 @@ class Expander:
             self.lists.mark(found.key),
             rewrite=await self.rewrites(content, found.domain),
             stranger=bool(message.flags & Flag.ROUTED),
+            alone=options_from_json(message.options).batch if message.options else False,
         )
         make = partial(_listed, content, listing)
         listed = await asyncio.to_thread(make) if len(content) > _INLINE_OCTETS else make()

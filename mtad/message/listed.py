@@ -22,18 +22,23 @@ _ANOTHERS = frozenset(
     | {b"list-archive"}
 )
 _ORIGINAL = b"x-original-from"
+_PERSONAL = b"%recipient%"  # each copy shows whom it is for
 _NO_LABEL = re.compile(r"[^A-Za-z0-9_+=-]+")
 _MOST_AUTHORS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """rewrite: From becomes the list's own. stranger: who wrote it did not log in. mark: for X-Loop, of `loop_mark`."""
+    """rewrite: From becomes the list's own. stranger: who wrote it did not log in. mark: for X-Loop, of `loop_mark`.
+
+    alone: none of the recipients beside the list is to be seen.
+    """
 
     mailing_list: MailingList
     mark: str
     rewrite: bool = False
     stranger: bool = False
+    alone: bool = False
 
 
 def loop_mark(key: bytes, address_key: str) -> str:
@@ -76,6 +81,9 @@ def for_members(block: HeaderBlock, listing: Listing) -> bytes:
     if listing.rewrite:
         hidden |= {b"from", b"sender", _ORIGINAL}
         added += _rewritten(block, found)
+    if listing.alone and not any(_PERSONAL in value for value in block.all(b"to")):
+        hidden |= {b"to"}
+        added.append(fields.addresses(b"To", [mailbox(found.name, found.address, True) or found.address]))
     if b"reply-to" not in block:
         added += _reply_to(block, listing)
     content = block.content

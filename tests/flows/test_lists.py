@@ -91,6 +91,16 @@ def test_by_http_a_list_is_a_recipient_like_any(dev: Inland) -> None:
     assert copy(dev, "eve@e.example")["list-id"] is None
 
 
+def test_in_a_batch_members_do_not_see_to_whom_else_it_goes(dev: Inland) -> None:
+    address = made(dev, "batch")
+    data = {"from": f"boss@{DOMAIN}", "to": [address, "gil@g.example"], "subject": "x", "text": "Hi %recipient_name%"}
+    data["recipient-variables"] = '{"gil@g.example": {"n": 1}}'
+    sent = requests.post(f"{dev.ready['http']}/v3/{DOMAIN}/messages", data, auth=("api", API_KEY), timeout=9)
+    assert sent.status_code == 200, sent.text
+    assert copy(dev, "bob+batch@b.example")["to"] == f"The team <{address}>"
+    assert copy(dev, "gil@g.example")["to"] == "gil@g.example"
+
+
 def test_from_the_world_it_depends_on_the_list(dev: Inland) -> None:
     closed, open_to_all = made(dev, "closed"), made(dev, "all", "--access", "everyone", "--reply", "sender")
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:

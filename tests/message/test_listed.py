@@ -41,6 +41,14 @@ def test_our_own_users_may_say_how_one_leaves_and_a_strangers_word_for_it_is_dro
     assert "list-post" not in copy
 
 
+def test_members_do_not_see_to_whom_else_a_batch_went():
+    batch = POST.replace(b"To: dev@lists.example", b"To: dev@lists.example,\r\n eve@e.example")
+    assert "eve@" in made(batch)["to"]
+    assert made(batch, alone=True).get_all("to") == ['"The, Team" <Dev@lists.example>']
+    own = b"To: You <%recipient%>\r\n\r\n"
+    assert made(own, alone=True).get_all("to") == ["You <%recipient%>"]
+
+
 def test_answers_go_to_the_list_where_it_wants_them_and_nobody_said_otherwise():
     assert made()["reply-to"] == '"The, Team" <Dev@lists.example>'
     assert "reply-to" not in made(found=QUIET)
