@@ -92,10 +92,12 @@ class _Formatter(logging.Formatter):
         self._stamp = stamp
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{self._stamp(record.created)} {record.levelname.lower()} {record.getMessage()}"
+        said = record.getMessage()
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+            said += "\n" + self.formatException(record.exc_info)
+        # An exception may hold a stranger's words: what follows the first line passes for no line of its own.
+        first, *rest = said.splitlines() or [""]
+        return "\n  ".join([f"{self._stamp(record.created)} {record.levelname.lower()} {first}", *rest])
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -154,6 +154,19 @@ async def test_a_line_has_its_time_level_and_values_in_quotes_where_they_need_th
     assert rest == 'deferred room=queue reply="421 \\"later\\"\\x0a" wait_s=1.500\n'
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028"])
+def test_the_words_of_an_exception_pass_for_no_line_of_their_own(stream: Stream, end: str) -> None:
+    stream.alone()
+    forged = "2026-01-31T12:00:00.000Z info delivered room=queue"
+    try:
+        raise ValueError(f"no address: a{end}{forged}")
+    except ValueError:
+        log.get("smtp").exception("check-crashed")
+    logging.getLogger("library").warning("odd%s%s", end, forged)
+    assert stream.words == ["check-crashed", "odd"]
+    assert f"  {forged}" in "".join(stream.writes).splitlines()
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
 def test_nothing_in_a_value_ends_the_line(end):
     [line] = log._line("refused", {"rcpt": f"a{end}msg=forged@x.example", "ip": "192.0.2.1"}).splitlines()
