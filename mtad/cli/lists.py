@@ -207,7 +207,7 @@ async def remove_member(desk: Desk, out: Output, list_address: str, address: str
 
 @member.command("import")
 @click.argument("list_address", metavar="LIST")
-@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @_SUBSCRIBED
 @click.option("--upsert", is_flag=True, help="Change who is a member already, by what the file says.")
 @operator

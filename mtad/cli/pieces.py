@@ -16,7 +16,7 @@ _PIECE = 200_000  # characters
 def pieces_of(file: TextIO, names_columns: Callable[[list[str]], bool]) -> Iterator[tuple[int, str]]:
     """(lines before it, a part of the file). If the first row names the columns, it stands before every part.
 
-    An empty file is one empty part.
+    An empty file is one empty part. Raises Problem where it is no CSV, and no text.
     """
     reader = csv.reader(file)
     piece, header, before, first = io.StringIO(), "", 0, True
@@ -33,5 +33,9 @@ def pieces_of(file: TextIO, names_columns: Callable[[list[str]], bool]) -> Itera
                 piece.write(header)
     except csv.Error as error:
         raise Problem(f"{file.name}, line {reader.line_num}: {error}") from None
+    except UnicodeDecodeError:  # what is read ahead ends within a line, so it cannot be told which
+        raise Problem(
+            f"{file.name}, behind line {reader.line_num}: this is not UTF-8; save the file as UTF-8 and import it again"
+        ) from None
     if before == 0 or piece.tell() > len(header):
         yield before, piece.getvalue()

@@ -95,3 +95,11 @@ def test_it_works_through_a_daemon_too(daemon, as_json):
     assert as_json("list member list", DEV, "--subscribed")["items"][1]["vars"] == {"a": [1, {"b": None}]}
     assert as_json("list set", DEV, "--access", "everyone")["access_level"] == "everyone"
     assert as_json("list remove", DEV)["members"] == 2
+
+
+def test_a_file_that_is_not_utf_8_is_refused_and_nobody_gets_another_address(dev, mtad, as_json, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_bytes("address,name\nann@a.example,Ann\njörg@b.example,Jörg\n".encode("latin-1"))
+    said = mtad("list member import", DEV, str(file), code=1)
+    assert "not UTF-8; save the file as UTF-8" in said.stderr
+    assert as_json("list member list", DEV)["items"] == []
