@@ -127,6 +127,7 @@ class Runner:
         )
         self._expiry = Expiry(database=database, outgoing=outgoing, book=book, settler=settler, tenants=tenants)
         self._paused: set[int] = set()
+        self._too_old = False  # there is more of what nobody may try
         self._upkeep_at = clock.now() + UPKEEP_S
 
     @property
@@ -218,6 +219,8 @@ class Runner:
             stored = self.book.stored_due
         if now >= self._upkeep_at:
             await self._upkeep(now)
+        elif self._too_old:
+            await self._expire(now)
         times = (self._upkeep_at, self.book.next_look(), stored if room else None)
         return min(at for at in times if at is not None)
 
@@ -238,9 +241,15 @@ class Runner:
             else:
                 self.book.remind(site, site.claim_at)
 
+    async def _expire(self, now: float) -> None:
+        """A million that grew too old at one site hold up nobody elsewhere: the others are looked at in between."""
+        self._too_old = await self._expiry.look(now)
+        if self._too_old:
+            self._wake.set()
+
     async def _upkeep(self, now: float) -> None:
         self._upkeep_at = now + UPKEEP_S
-        await self._expiry.look(now)
+        await self._expire(now)
         await self.book.forget_idle(now, self._tenants.paused())
         await self.book.save_paces()
         if self._begun is not None and self._begun.is_large:

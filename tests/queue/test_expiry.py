@@ -1,11 +1,15 @@
 """Mail that nobody may try for eight hours fails like any other, and says that it was never tried and why."""
 
+import asyncio
+
 import pytest
 
 from mtad.mail.event import EventType
 from mtad.mail.waiting import Waiting, WaitReason
+from mtad.queue import expire
 from mtad.queue.shaping import load_shaping
 from mtad.storage.outgoing import State
+from mtad.storage.sites import site_id
 from tests.queue.house import World, later, open_house
 from tests.queue.test_actions import says
 from tests.virtualclock import VirtualClock
@@ -114,3 +118,26 @@ async def test_a_thousand_of_them_grow_too_old_in_one_round_of_upkeep(house, wor
     await house.go_on(8 * HOUR + 60, 1800.0)
     assert {row.state for row in await house.rows(number)} == {State.FAILED}
     assert (await house.check()).counts.failed == 1000
+
+
+async def test_others_are_looked_at_while_much_grows_too_old(house, world, clock, monkeypatch):
+    monkeypatch.setattr(expire, "_BATCH", 5)
+    await house.operator.suspend("mx.b.example", None, "maintenance")
+    number = await house.send(*[f"x{n}@b.example" for n in range(300)])
+    await house.go_on(8 * HOUR - 20, 300.0)
+    await house.send("ann@d.example")
+    await house.rest()
+    clock.advance(40)
+    tally = house.operator._settler.tally
+    async with asyncio.timeout(10):
+        while not tally.failed:
+            await asyncio.sleep(0)
+    house.runner.book.get(site_id("mx.d.example")).late.add(1)  # so that fresh mail waits for a look at its site
+    await house.send("eve@d.example")
+    async with asyncio.timeout(10):
+        while "eve@d.example" not in world.recipients():
+            await asyncio.sleep(0)
+    assert tally.failed < 300
+    await house.rest()
+    assert {row.state for row in await house.rows(number)} == {State.FAILED}
+    assert (await house.check()).faults == ()
