@@ -127,7 +127,7 @@ async def remove(desk: Desk, out: Output, domain: str, table: str, address: str,
 @suppression.command("import")
 @click.argument("domain")
 @click.argument("table", type=_TABLE)
-@click.argument("file", type=click.File("r", encoding="utf-8-sig", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @operator
 async def import_(desk: Desk, out: Output, domain: str, table: str, file: TextIO) -> None:
     """Add the rows of a CSV file; - is standard input.

@@ -4,10 +4,12 @@ Room: lists. Pure. May import: mail, message. Our own users may always, their au
 depends on the list, and on whether they are who they say they are.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from mtad.mail.address import BadAddress, ascii_domain
 from mtad.mail.lists import AccessLevel, MailingList
 from mtad.mail.reply import Reply
 from mtad.message.headers import HeaderBlock
@@ -56,6 +58,29 @@ def refusal(found: MailingList, block: HeaderBlock, mark: str, post: Post | None
     if not post.envelope or said.startswith(_AUTOMATIC):
         return _automatic(found)
     return _by_members(found, post) if found.access_level is AccessLevel.MEMBERS else None
+
+
+def of_another_domain(found: MailingList, block: HeaderBlock) -> Reply | None:
+    """Why a user of ours whose login, or key, is for another domain alone may not post it: the copies go out in the
+    name of the list's domain, and with its signature.
+    """
+    if found.access_level is AccessLevel.READONLY:
+        words = f"The list {found.address} takes mail of {found.domain} alone: use a login or a key of that domain"
+        return Reply(550, "7.1", words)
+    if any(_are_related(author, found.domain) for author in _author_domains(block)):
+        words = f"From is an address at {found.domain}, the domain of the list {found.address}, and your login is not"
+        return Reply(550, "7.1", f"{words}: use one of that domain, or write from an address of your own")
+    return None
+
+
+def _author_domains(block: HeaderBlock) -> Iterator[str]:
+    for address in block.addresses(b"from"):
+        with suppress(BadAddress):
+            yield ascii_domain(address.rpartition("@")[2])
+
+
+def _are_related(one: str, other: str) -> bool:
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
 
 
 def disabled(found: MailingList) -> Reply:

@@ -85,10 +85,18 @@ class Lists:
     def has_been(self, found: MailingList, block: HeaderBlock) -> bool:
         return has_been(block, found, self.mark(found.key))
 
-    def refusal(self, address: Address, block: HeaderBlock) -> Reply | None:
-        """Why one of our own users may not post it."""
+    def refusal(self, address: Address, block: HeaderBlock, bound: str = "") -> Reply | None:
+        """Why one of our own users may not post it. bound: the only domain that his login or key is for, "" there is no
+        such bound.
+        """
         found = self.find(address)
-        return access.refusal(found, block, self.mark(found.key), None) if found is not None else None
+        if found is None:
+            return None
+        if bound and self.domain_of(bound) != self.domain_of(found.domain):
+            why = access.of_another_domain(found, block)
+            if why is not None:
+                return why
+        return access.refusal(found, block, self.mark(found.key), None)
 
     async def judge(self, address: Address, submission: Submission, block: HeaderBlock, proof: Proof) -> Reply | None:
         """Why a stranger may not post it. block: of the message as it came."""

@@ -24,7 +24,8 @@ class Submission:
     """What a door hands to queue.submit: one message for one or more recipients, not yet ours.
 
     reverse_path: None is the null path "<>" (RFC 5321 §4.5.5). content: header block and body with CRLF line
-    ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it.
+    ends, dot-stuffing undone, no trace field of ours yet. domain: the domain of ours that sends it. bound: whoever
+    gave it to us may send for that domain alone.
     notify, orcpt: RFC 3461 parameters per recipient index; ret "FULL" or "HDRS"; envid as given.
     deliver_at: epoch seconds, None for now. options: what was asked for beside the message. controls: control fields in
     the content count; False for a message that a stranger wrote. peer: address literal of the client, "" unknown.
@@ -54,6 +55,7 @@ class Submission:
     options: Options | None = None
     controls: bool = True
     files: tuple[AttachedFile, ...] | None = None
+    bound: bool = False
     number: int = 0
     message_id: str = ""
 

@@ -61,8 +61,8 @@ class Lists(Protocol):
     def target(self, address: Address) -> ListPost | None:
         """None: it is no list."""
 
-    def refusal(self, address: Address, block: HeaderBlock) -> Reply | None:
-        """Why one of our own users may not post this to it."""
+    def refusal(self, address: Address, block: HeaderBlock, bound: str = "") -> Reply | None:
+        """Why one of our own users may not post this to it. bound: the only domain that he may send for, "" any."""
 
 
 class Campaigns(Protocol):
@@ -222,7 +222,8 @@ class Submit:
         flags = self._stamp.flags(submission, prepared, report)
         people = copies(submission, prepared.block, options, bool(flags & Flag.COMPOSE))
         if self._lists is not None and not report:
-            people = [self._listed(self._lists, copy, prepared.block) for copy in people]
+            bound = submission.domain if submission.bound else ""
+            people = [self._listed(self._lists, copy, prepared.block, bound) for copy in people]
         number = self._ids.take(1 + len(people))
         message = self._stamp.message(submission, prepared, number, now, deliver_at, flags)
         message.recipients = len(people)
@@ -241,13 +242,13 @@ class Submit:
         return at if at is not None and at > now else None
 
     @staticmethod
-    def _listed(lists: Lists, copy: Copy, block: HeaderBlock) -> Copy:
+    def _listed(lists: Lists, copy: Copy, block: HeaderBlock, bound: str) -> Copy:
         """What is for a mailing list waits as a post to it. Raises Refused."""
         target = lists.target(copy.address) if isinstance(copy.address, Address) else None
         if target is None:
             return copy
         assert isinstance(copy.address, Address)
-        why = lists.refusal(copy.address, block)
+        why = lists.refusal(copy.address, block, bound)
         if why is not None:
             raise Refused(why)
         return replace(copy, address=target, personal=None)

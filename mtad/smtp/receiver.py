@@ -397,7 +397,7 @@ class Receiver:
         self._mail = None
         mail.content = content
         mail.domain, mail.login, mail.peer, mail.helo = session.domain, session.login, session.peer, session.helo
-        mail.protocol = session.protocol(mail.smtputf8)
+        mail.protocol, mail.bound = session.protocol(mail.smtputf8), bool(session.login)
         self.event = Message(mail, self._content.handed_over())
 
     # Small parts

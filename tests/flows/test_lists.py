@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import json
 import re
 import smtplib
 from collections.abc import Iterator
@@ -142,3 +143,26 @@ def test_the_lists_signature_does_not_vouch_for_a_stranger_who_claims_to_be_of_i
     assert "d=plain.example" in got["dkim-signature"]
     assert got["from"].addresses[0].addr_spec == address
     assert got["x-original-from"] == "The boss <boss@plain.example>"
+
+
+def test_who_may_send_for_one_domain_does_not_announce_in_the_name_of_another(dev: Inland) -> None:
+    assert dev.mtad("domain", "add", "apart.example").returncode == 0
+    key = json.loads(dev.mtad("key", "add", "shop", "--domain", DOMAIN, "--json").stdout)["key"]
+    closed, opened = "closed@apart.example", "open@apart.example"
+    for address, level in ((closed, "readonly"), (opened, "everyone")):
+        assert dev.mtad("list", "add", address, "--access", level).returncode == 0
+        assert dev.mtad("list", "member", "add", address, f"gus@{level}.example").returncode == 0
+
+    def send(to: str, sender: str, password: str) -> requests.Response:
+        data = {"from": sender, "to": to, "subject": "x", "text": f"from {sender}"}
+        return requests.post(f"{dev.ready['http']}/v3/{DOMAIN}/messages", data, auth=("api", password), timeout=9)
+
+    own, forged = f"ann@{DOMAIN}", "boss@apart.example"
+    assert [send(closed, one, key).status_code for one in (own, forged)] == [400, 400]
+    assert [send(opened, one, key).status_code for one in (own, forged)] == [200, 400]
+    assert "takes mail of apart.example alone" in send(closed, own, key).json()["message"]
+    with dev.client() as client, pytest.raises(smtplib.SMTPDataError, match="alone"):
+        client.sendmail(own, [closed], f"From: {own}\r\nSubject: x\r\n\r\nx\r\n")
+    assert send(closed, forged, API_KEY).status_code == 200  # the account's key is for all domains
+    assert "from boss" in copy(dev, "gus@readonly.example").get_content()
+    assert f"from {own}" in copy(dev, "gus@everyone.example").get_content()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtad.lists.access import Post, Proof, at_rcpt, refusal
+from mtad.lists.access import Post, Proof, at_rcpt, of_another_domain, refusal
 from mtad.mail.lists import AccessLevel, MailingList
 from mtad.message.headers import scan
 
@@ -87,3 +87,21 @@ def test_what_came_from_the_list_does_not_go_there_again(claimed, field):
 def test_absent_users_of_ours_do_not_answer_the_list_but_their_programs_may_tell_it_news(said_of_it, code):
     block = scan(b"From: ann@lists.example\r\nAuto-Submitted: %b\r\n\r\n" % said_of_it.encode())
     assert [said(level, None, block) for level in AccessLevel] == [code, code, code]
+
+
+@pytest.mark.parametrize(
+    ("level", "author", "code"),
+    [
+        (AccessLevel.READONLY, "ann@a.example", 550),
+        (AccessLevel.READONLY, "ceo@lists.example", 550),
+        (AccessLevel.MEMBERS, "ann@a.example", 250),
+        (AccessLevel.EVERYONE, "ann@a.example", 250),
+        (AccessLevel.EVERYONE, "ceo@LISTS.example", 550),
+        (AccessLevel.EVERYONE, "ann@a.example, ceo@lists.example", 550),
+        (AccessLevel.MEMBERS, "ceo@mail.lists.example", 550),
+    ],
+)
+def test_a_login_of_another_domain_does_not_write_in_the_name_of_the_lists(level, author, code):
+    reply = of_another_domain(of(level), scan(b"From: %b\r\n\r\n" % author.encode()))
+    assert (reply.code if reply is not None else 250) == code
+    assert reply is None or "lists.example" in reply.text

@@ -2,6 +2,7 @@
 
 from mtad.mail.address import parse_address
 from mtad.mail.lists import AccessLevel, MailingList
+from mtad.message.headers import scan
 from mtad.storage import lists
 from tests.lists.house import House, open_house
 
@@ -40,3 +41,11 @@ async def test_an_address_that_another_list_has_taken_over_is_that_ones_whoever_
         new = await write(house, lambda c: lists.create(c, MailingList(address=DEV)), DEV)
         await house.lists.changed(DEV, OPS)
         assert (found(house, DEV), found(house, OPS).number) == (new, old.number)
+
+
+async def test_a_login_that_is_bound_to_a_domain_posts_to_closed_lists_of_that_domain_alone(tmp_path):
+    async with open_house(tmp_path) as house:
+        await write(house, lambda c: lists.create(c, MailingList(address=DEV)), DEV)
+        block = scan(b"From: ann@c.example\r\n\r\n")
+        refused = [house.lists.refusal(parse_address(DEV), block, bound) for bound in ("", "a.example", "c.example")]
+        assert [reply is None for reply in refused] == [True, True, False]

@@ -302,6 +302,7 @@ class Messages:
             received_at=call.now,
             method="http",
             login=f"key {call.principal.name}",
+            bound=call.principal.domain is not None,
             peer=call.peer,
             protocol="HTTP",
             smtputf8=order.smtputf8,
