@@ -25,7 +25,10 @@ _TOLD = ("message-id", "to", "subject", "method", "login", "attachments")  # of 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What all copies of a post share. marks: X-Loop of the lists it came by. content: as for_members made it."""
+    """What all copies of a post share. marks: X-Loop of the lists it came by. content: as for_members made it.
+    stranger: who wrote it did not log in, so what is known of the members is none of his business: an image of his
+    would tell it to him.
+    """
 
     mailing_list: MailingList
     domain_id: int
@@ -35,6 +38,7 @@ class Posted:
     content: bytes
     place: tuple[int, int] | None
     marks: frozenset[str]
+    stranger: bool
 
     def message(self, *, smtputf8: bool) -> StoredMessage:
         """Without its id, and how many recipients it has."""
@@ -80,7 +84,9 @@ def posted(
     flags = original.flags & _KEPT_FLAGS | Flag.COMPOSE | Flag.VERP | Flag.TRACK
     flags |= 0 if content.isascii() else Flag.EIGHT_BIT
     marks = frozenset(loop_marks(block))
-    return Posted(found, domain_id, flags, orjson.dumps(about), options, content, place, marks)
+    stranger = bool(original.flags & (Flag.ROUTED | Flag.STRANGERS))
+    flags |= Flag.STRANGERS if stranger else 0
+    return Posted(found, domain_id, flags, orjson.dumps(about), options, content, place, marks, stranger)
 
 
 def copies_for(
@@ -99,7 +105,8 @@ def copies_for(
         inner = target(address)
         if address.key == own or (inner is not None and mark(address.key) in about.marks):
             continue
-        personal = person_of(Personal(member.name, _variables(member))) or _NOBODY_KNOWN
+        known = {} if about.stranger else _variables(member)
+        personal = person_of(Personal(member.name, known)) or _NOBODY_KNOWN
         made.append(Copy(inner or address, len(made), None if inner is not None else personal))
     return made
 

@@ -41,6 +41,7 @@ class Flag:
     TEST_MODE: Final = 1024  # never leaves
     TRACK: Final = 2048  # may have opens or clicks, if its domain wants them
     ROUTED: Final = 4096  # from the world, sent on by a route: not signed, not suppressed, no bounce of ours
+    STRANGERS: Final = 8192  # a copy from a mailing list, of what somebody wrote who had not logged in
 
 
 @dataclass(slots=True)

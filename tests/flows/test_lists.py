@@ -107,14 +107,21 @@ def test_from_the_world_it_depends_on_the_list(dev: Inland) -> None:
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
         dev.receive(letter(), closed)
     assert b"takes no mail from outside" in refused.value.recipients[closed][1]
-    dev.receive(letter(text="From outside\n"), open_to_all)
+    dev.receive(letter(text="From outside to %recipient_name% in %recipient.city%\n"), open_to_all)
     got = copy(dev, "ann+all@a.example")
-    assert "From outside" in got.get_content()
+    assert "From outside to Ann in %recipient.city%" in got.get_content()
     assert got["reply-to"] is None
     answer = letter()
     answer["Auto-Submitted"] = "auto-replied"
     with pytest.raises(smtplib.SMTPDataError, match="automatic"):
         dev.receive(answer, open_to_all)
+
+
+def test_what_is_known_of_members_is_told_to_no_stranger_through_a_list_within_a_list_either(dev: Inland) -> None:
+    inner, outer = made(dev, "inner", "--access", "everyone"), made(dev, "outer", "--access", "everyone")
+    assert dev.mtad("list", "member", "add", outer, inner).returncode == 0
+    dev.receive(letter(text="%recipient_name%, %recipient.city%\n"), outer)
+    assert "Bob, %recipient.city%" in copy(dev, "bob+inner@b.example").get_content()
 
 
 def test_only_members_who_prove_who_they_are_write_to_a_list_of_members(dev: Inland) -> None:
