@@ -23,7 +23,13 @@ from mtad.message.variables import Unfillable
 _NAMED = re.compile(rb"^X-Mailgun-Template-Name[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _MIME = (b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id", b"mime-version")
 
-Submit = Callable[[Submission], "asyncio.Future[int]"]
+
+class Taking(Protocol):
+    """The way into the queue (queue.submit)."""
+
+    def __call__(self, submission: Submission) -> "asyncio.Future[int]": ...
+    def reject(self, submission: Submission, block: HeaderBlock, refusal: Reply) -> None:
+        """An event tells of it."""
 
 
 class Filling(Protocol):
@@ -37,7 +43,7 @@ class Templated:
 
     def __init__(
         self,
-        submit: Submit,
+        submit: Taking,
         templates: Filling,
         id_of: Callable[[str], int],
         now: Callable[[], float],
@@ -64,7 +70,9 @@ class Templated:
                 with_texts, block, filled.html, filled.text, filled.headers, self._mark()
             )
         except (NoTemplate, BadTemplate, Unfillable) as error:
-            raise Refused(Reply(554, "6.0", f"The template cannot be used: {error}"[:500])) from None
+            refusal = Reply(554, "6.0", f"The template cannot be used: {error}"[:500])
+            self._submit.reject(submission, block, refusal)
+            raise Refused(refusal) from None
         return await self._submit(submission)
 
 

@@ -10,8 +10,9 @@ from mtad.api.templated import Templated
 from mtad.api.templates import NoTemplate
 from mtad.mail.address import parse_address
 from mtad.mail.envelope import Submission
-from mtad.mail.reply import Refused
+from mtad.mail.reply import Refused, Reply
 from mtad.message.handlebars.letter import read_letter
+from mtad.message.headers import HeaderBlock
 
 
 class Shelf:
@@ -26,12 +27,16 @@ class Shelf:
 class Queue:
     def __init__(self) -> None:
         self.taken: list[Submission] = []
+        self.rejected: list[str] = []
 
     def __call__(self, submission: Submission) -> "asyncio.Future[int]":
         self.taken.append(submission)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         future.set_result(1)
         return future
+
+    def reject(self, submission: Submission, block: HeaderBlock, refusal: Reply) -> None:
+        self.rejected.append(str(refusal))
 
 
 def mail(text: str) -> Submission:
@@ -77,6 +82,9 @@ async def test_a_subject_of_the_senders_own_stays():
     assert email.message_from_bytes(queue.taken[0].content)["subject"] == "Mine"
 
 
-async def test_an_unknown_template_refuses_the_message_and_names_it():
-    with pytest.raises(Refused, match=r"554 5\.6\.0 .*'absent' not found"):
-        await door(Queue())(mail("X-Mailgun-Template-Name: absent\n\n"))
+async def test_an_unknown_template_refuses_the_message_and_names_it_there_and_in_an_event():
+    queue = Queue()
+    with pytest.raises(Refused, match=r"554 5\.6\.0 .*'absent' not found") as refused:
+        await door(queue)(mail("X-Mailgun-Template-Name: absent\n\n"))
+    assert queue.rejected == [str(refused.value.reply)]
+    assert queue.taken == []
