@@ -9,12 +9,12 @@ from functools import partial
 from typing import TypeVar
 
 from mtad.api.base import Impossible, NotThere
-from mtad.api.http.answers import Answer, BadRequest, TooLarge, answer, said
+from mtad.api.http.answers import Answer, BadRequest, answer, said
 from mtad.api.http.asking import carried_out, plainly
 from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.lists import shown
+from mtad.api.http.many import file_text, not_too_many
 from mtad.api.http.paging import counted, links, paged, read_page
-from mtad.api.http.params import missing
 from mtad.api.list_desk import MAX_IMPORT, ListDesk, MemberExists, MemberView
 from mtad.api.list_rows import NoMailbox, read_entry
 from mtad.api.member_operations import MemberOperations
@@ -23,7 +23,6 @@ from mtad.mail.lists import MailingList, MemberEntry
 
 T = TypeVar("T")
 
-MAX_ADDED = 1000  # members of one JSON array
 
 _UPDATED = "Mailing list has been updated"
 _SUBSCRIBED = Param("subscribed", "no: keeps the place, and gets no mail; yes", "boolean")
@@ -162,15 +161,7 @@ class Members:
 
     async def load(self, call: Call) -> Answer:
         params = call.params
-        content = call.files[0].content if call.files else params.text("members", "").encode()
-        if not content:
-            raise missing("members")
-        if len(content) > MAX_IMPORT:
-            raise TooLarge(f"The file is larger than {MAX_IMPORT // 1_048_576} MiB")
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            raise BadRequest("The file is not UTF-8") from None
+        text = file_text(call, "members", MAX_IMPORT)
         changed = await _asked(
             self._desk.load(call["list"], text, params.flag("subscribed"), params.flag("upsert", False))
         )
@@ -203,9 +194,7 @@ def _array(call: Call) -> Sequence[object]:
         given = call.params.json("members")
     if not isinstance(given, list):
         raise BadRequest("members parameter is not a JSON array")
-    if not given or len(given) > MAX_ADDED:
-        raise BadRequest(f"the array must have 1 to {MAX_ADDED} entries; it has {len(given)}")
-    return given
+    return not_too_many(given)
 
 
 def _entries(some: Sequence[object], subscribed: bool | None, upsert: bool) -> Sequence[MemberEntry]:

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from mtad.api.base import Impossible
-from mtad.api.http.answers import Answer, BadRequest, NotFound, TooLarge, answer, said
+from mtad.api.http.answers import Answer, BadRequest, NotFound, answer, said
 from mtad.api.http.asking import carried_out, plainly
 from mtad.api.http.call import Call, Param, Row
 from mtad.api.http.dates import gmt
+from mtad.api.http.many import file_text, not_too_many
 from mtad.api.http.paging import counted, links, paged, read_page
 from mtad.api.http.params import mailboxes, missing
 from mtad.api.suppression_desk import MAX_IMPORT, SuppressionDesk
@@ -28,7 +29,6 @@ from mtad.api.suppression_rows import (
 )
 from mtad.storage.suppressions import Entry, Left, Table
 
-MAX_ADDED = 1000  # addresses of one JSON array
 _STARTED = "file uploaded successfully for processing. standby..."
 _ID = re.compile(r"[0-9a-f]{24}")
 
@@ -162,23 +162,14 @@ class Suppressions:
         return said(f"Address has been added to the {spec.word} table", address=row.value)
 
     async def _add_all(self, spec: _List, call: Call, body: Sequence[object]) -> Answer:
-        if not body or len(body) > MAX_ADDED:
-            raise BadRequest(f"the array must have 1 to {MAX_ADDED} entries; it has {len(body)}")
-        rows = [_checked(partial(_from_json, spec, one), f"entry {place}: ") for place, one in enumerate(body, 1)]
+        some = enumerate(not_too_many(body), 1)
+        rows = [_checked(partial(_from_json, spec, one), f"entry {place}: ") for place, one in some]
         await self._desk.add(call.domain.id, spec.table, rows)
         return said(f"{_how_many(spec, len(rows))} been added to the {spec.word} table")
 
     async def load(self, spec: _List, call: Call) -> Answer:
         """When this answers, all of it is done."""
-        content = call.files[0].content if call.files else call.params.text("file", "").encode()
-        if not content:
-            raise missing("file")
-        if len(content) > MAX_IMPORT:
-            raise TooLarge(f"The file is larger than {MAX_IMPORT // 1_048_576} MiB")
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            raise BadRequest("The file is not UTF-8") from None
+        text = file_text(call, "file", MAX_IMPORT)
         await carried_out(self._desk.add_file(call.domain.id, spec.table, text))
         return said(_STARTED, 202)
 

@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from mtad.api.http.lists import Lists
-from mtad.api.http.members import MAX_ADDED, Members
+from mtad.api.http.many import MAX_ADDED
+from mtad.api.http.members import Members
 from mtad.api.list_desk import MAX_IMPORT, ListDesk
 from mtad.api.list_rows import MAX_DESCRIPTION, MAX_NAME, MAX_VARIABLES
 from mtad.api.operations import Operations
