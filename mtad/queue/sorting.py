@@ -49,12 +49,9 @@ class Sorting:
             route = self._transport.known(domain)
             if route is None:
                 self._resolve(domain, counted, held, recipient)
-                continue
-            site = self._push(counted, route, held, recipient)
-            if site is not None:
-                touched[site.id] = site
-        for site in touched.values():
-            self._start(site)
+            else:
+                self._push(counted, route, held, recipient, touched)
+        self._start_all(touched)
 
     def dismiss(self) -> None:
         """Give back what waits for hosts to become known."""
@@ -64,15 +61,22 @@ class Sorting:
                 self._window.gone(site, held)
             waiting.clear()
 
-    def _push(self, counted: Site, route: Route, held: Held, recipient: StoredRecipient) -> Site | None:
+    def _push(
+        self, counted: Site, route: Route, held: Held, recipient: StoredRecipient, touched: dict[int, Site]
+    ) -> None:
+        """touched: where it is noted that the site has a job more."""
         site = self._book.of_route(route)
         if site is not counted:
             self._window.move(recipient, counted, site)
         if site.shut is not None or recipient.domain_id in site.hushed or self._gates.stopping:
             self._window.give_back(site, held, recipient)
-            return None
+            return
         site.push(Job(held, recipient, route))
-        return site
+        touched[site.id] = site
+
+    def _start_all(self, touched: dict[int, Site]) -> None:
+        for site in touched.values():
+            self._start(site)
 
     def _resolve(self, domain: str, counted: Site, held: Held, recipient: StoredRecipient) -> None:
         waiting = self._resolving.get(domain)
@@ -96,11 +100,8 @@ class Sorting:
             if not isinstance(route, Route):
                 self._settle_unrouted(counted, Job(held, recipient, NOWHERE), route)
                 continue
-            site = self._push(counted, route, held, recipient)
-            if site is not None:
-                touched[site.id] = site
-        for site in touched.values():
-            self._start(site)
+            self._push(counted, route, held, recipient, touched)
+        self._start_all(touched)
 
     def _settle_unrouted(self, site: Site, job: Job, outcome: Deferred | Failed) -> None:
         settled = self._settler.settle(job, outcome)
