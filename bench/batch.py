@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from inbound import cpu_s
+
 from tests.live import Daemon
 
 LINK = '<p>Hello %recipient.first%, <a href="https://shop.example/item/{n}?from=letter&amp;id={n}">item {n}</a></p>\r\n'
@@ -38,11 +40,6 @@ def letter(people: int, octets: int, links: int, track: bool) -> tuple[list[str]
     return list(variables), (head + f"<html><body>\r\n{body}</body></html>\r\n").encode()
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -60,15 +57,14 @@ def measure(people: int, octets: int, links: int, dkim: bool, track: bool) -> tu
         time.sleep(0.3)
         with Daemon(folder, f"delivery.dkim={'true' if dkim else 'false'}", relay=f"127.0.0.1:{port}") as daemon:
             recipients, content = letter(people, octets, links, track)
-            assert daemon.process is not None
             with daemon.client() as client:
                 client.sendmail("news@sandbox.mtad.test", ["warm@d.example"], b"Subject: warm\r\n\r\nx\r\n")
                 daemon.until_drained()
-                before, started = cpu_s(daemon.process.pid), time.monotonic()
+                before, started = cpu_s(daemon.ready["pid"]), time.monotonic()
                 client.sendmail("news@sandbox.mtad.test", recipients, content)
             while daemon.queued():
                 time.sleep(0.02)
-            took_s, used_s = time.monotonic() - started, cpu_s(daemon.process.pid) - before
+            took_s, used_s = time.monotonic() - started, cpu_s(daemon.ready["pid"]) - before
         return people / took_s, used_s / people * 1000
     finally:
         sink.kill()

@@ -9,21 +9,18 @@ delivered. Latency is from when a click was due to its redirect. Loopback only.
 
 import argparse
 import asyncio
-import json
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import uvloop
 from clicks import paced, request
-from inbound import Client, cpu_s, feed, letter
+from inbound import Client, alone_on, cpu_s, feed, leave_to_it, letter
 
 from mtad.mail.token import Tokens
-from tests.live import Sink
+from tests.live import Daemon, Sink
 
 DOMAIN, PEOPLE = "sandbox.mtad.test", 1000
 
@@ -49,15 +46,15 @@ async def to_people(client: Client) -> None:
     await client.say(f"From: app@{DOMAIN}\r\nSubject: x\r\nX-Mailgun-Tag: news\r\n\r\nText\r\n.".encode())
 
 
-async def measure(args: argparse.Namespace, ready: dict[str, str], data: Path, pid: int) -> None:
+async def measure(args: argparse.Namespace, daemon: Daemon) -> None:
     refused: list[bytes] = []
-    clients = [Client(int(ready["submission"].rpartition(":")[2]), refused) for _ in range(5)]
+    clients = [Client(daemon.address("submission")[1], refused) for _ in range(5)]
     for client in clients:
         await client.open()
     await to_people(clients[0])
-    requests = links(data)
+    requests = links(daemon.data)
     args.connections = 32
-    port = int(ready["http"].rpartition(":")[2])
+    port = int(daemon.ready["http"].rpartition(":")[2])
     await paced(port, argparse.Namespace(rate=200, seconds=2, connections=4), requests)
     own = [
         (letter(number, 10_240), f"app@{DOMAIN}", f"u{number}@elsewhere.example")
@@ -65,9 +62,9 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], data: Path, p
     ]
     sending = asyncio.create_task(feed(clients, own, args.mail)) if args.mail else None
     await asyncio.sleep(1)
-    before = cpu_s(pid)
+    before = cpu_s(daemon.ready["pid"])
     took = sorted(await paced(port, args, requests))
-    spent = cpu_s(pid) - before
+    spent = cpu_s(daemon.ready["pid"]) - before
     if sending is not None:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -77,37 +74,19 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], data: Path, p
 
 
 async def main(args: argparse.Namespace) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0) - {args.core}) or [args.core])
-    with tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_TMP")) as name, Sink() as sink:
-        folder = Path(name)
-        command = [sys.executable, "-m", "mtad", "dev", "--data", f"{folder}/data", "--relay", sink.address]
-        for door in ("mx", "submission", "submissions", "http"):
-            command += [f"--{door}", "127.0.0.1:0"]
-        for setting in (
-            'smtp.trusted_networks=["127.0.0.0/8"]',
-            "server.log_level=warning",
-            'http.proxy_networks=["127.0.0.0/8"]',
-        ):
-            command += ["--set", setting]
-        with (folder / "log").open("wb") as log:
-            daemon = subprocess.Popen(
-                [*command, "--ready-file", f"{folder}/ready.json"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "XDG_RUNTIME_DIR": name},
-                preexec_fn=lambda: os.sched_setaffinity(0, {args.core}),
-            )
-        try:
-            while not (folder / "ready.json").exists():
-                if daemon.poll() is not None:
-                    raise SystemExit((folder / "log").read_text())
-                await asyncio.sleep(0.05)
-            ready = json.loads((folder / "ready.json").read_text())
-            await measure(args, ready, folder / "data", daemon.pid)
-        finally:
-            daemon.terminate()
-            await asyncio.to_thread(daemon.wait)
+    leave_to_it(args.core)
+    settings = (
+        'smtp.trusted_networks=["127.0.0.0/8"]',
+        "server.log_level=warning",
+        'http.proxy_networks=["127.0.0.0/8"]',
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_TMP")) as name,
+        Sink() as sink,
+        alone_on(args.core, Daemon(Path(name), *settings, relay=sink.address)) as daemon,
+    ):
+        await measure(args, daemon)
+        daemon.stop()
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ that of /metrics, looked at every 50 ms; CPU is that of the daemon for each mess
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvloop
@@ -29,7 +30,7 @@ from mtad.api.route_operations import RouteOperations
 from mtad.message.finish import finish
 from tests.dnsserver import DnsServer
 from tests.inbound.zones import RSA_SIGNER, fill, quoted
-from tests.live import Sink
+from tests.live import Daemon, Sink
 
 DOMAIN = "sandbox.mtad.test"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -166,8 +167,8 @@ async def add_routes(data: Path, url: str, count: int) -> None:
         await desk.ask(RouteOperations.route_add, said, (f'forward("{url}/post?to=\\1")',), 2)
 
 
-async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, receiver: subprocess.Popen[bytes]) -> None:
-    port = int(ready["mx"].rpartition(":")[2])
+async def measure(args: argparse.Namespace, daemon: Daemon, receiver: subprocess.Popen[bytes]) -> None:
+    port = daemon.address("mx")[1]
     refused: list[bytes] = []
     clients = [Client(port, refused) for _ in range(args.connections)]
     for client in clients:
@@ -178,7 +179,7 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, rec
     await feed(clients, mails[:20], 0)  # names are asked, code is warm
     while await asyncio.to_thread(posted, receiver) < 20 - len(refused):
         await asyncio.sleep(0.02)
-    out = Client(int(ready["submission"].rpartition(":")[2]), refused)
+    out = Client(daemon.address("submission")[1], refused)
     sending = None
     if args.outbound:
         await out.open()
@@ -189,15 +190,15 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, rec
         sending = asyncio.create_task(feed([out], own, args.outbound))
     lags: list[float] = []
     over = asyncio.Event()
-    watching = asyncio.create_task(watch(ready["http"], lags, over))
-    before, posts = cpu_s(pid), await asyncio.to_thread(posted, receiver)
+    watching = asyncio.create_task(watch(daemon.ready["http"], lags, over))
+    before, posts = cpu_s(daemon.ready["pid"]), await asyncio.to_thread(posted, receiver)
     begun = time.monotonic()
     await feed(clients, mails[20:], args.rate)
     taken_s = time.monotonic() - begun
     wanted = posts + len(mails) - 20 - len(refused)
     while (found := await asyncio.to_thread(posted, receiver)) < wanted and time.monotonic() - begun < 600:
         await asyncio.sleep(0.02)
-    all_s, spent_s = time.monotonic() - begun, cpu_s(pid) - before
+    all_s, spent_s = time.monotonic() - begun, cpu_s(daemon.ready["pid"]) - before
     over.set()
     await watching
     if sending is not None:
@@ -223,42 +224,43 @@ def posted(receiver: subprocess.Popen[bytes]) -> int:
     return int(receiver.stdout.readline())
 
 
+@contextmanager
+def alone_on(core: int, daemon: Daemon) -> Iterator[Daemon]:
+    """Started on this core alone, while we are on the others."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    with daemon:
+        os.sched_setaffinity(0, ours)
+        yield daemon
+
+
+def leave_to_it(core: int) -> None:
+    """We, and what we start, go to the other cores, where there are any."""
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {core} or {core})
+
+
 async def main(args: argparse.Namespace) -> None:
-    others = sorted(os.sched_getaffinity(0) - {args.core}) or [args.core]
-    os.sched_setaffinity(0, others)
+    leave_to_it(args.core)
     receiver = subprocess.Popen([sys.executable, "-c", RECEIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert receiver.stdout is not None
     url = f"http://127.0.0.1:{int(receiver.stdout.readline())}"
-    with tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_DIR")) as name, Sink() as sink:
-        folder = Path(name)
-        async with DnsServer() as dns:
-            fill(dns)
-            dns.add("example.org", "TXT", quoted("v=spf1 ip4:192.0.2.0/24 ip4:127.0.0.0/8 -all"))
-            command = [sys.executable, "-m", "mtad", "dev", "--data", f"{folder}/data", "--relay", sink.address]
-            for door in ("mx", "submission", "submissions", "http"):
-                command += [f"--{door}", "127.0.0.1:0"]
-            command += ["--ready-file", f"{folder}/ready.json", "--set", f'dns.nameservers=["{dns.address}"]']
-            command += ["--set", 'smtp.trusted_networks=["127.0.0.0/8"]', "--set", "server.log_level=warning"]
-            with (folder / "log").open("wb") as log:
-                daemon = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "XDG_RUNTIME_DIR": name},
-                    preexec_fn=lambda: os.sched_setaffinity(0, {args.core}),
+    try:
+        with tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_DIR")) as name, Sink() as sink:
+            async with DnsServer() as dns:
+                fill(dns)
+                dns.add("example.org", "TXT", quoted("v=spf1 ip4:192.0.2.0/24 ip4:127.0.0.0/8 -all"))
+                settings = (
+                    f'dns.nameservers=["{dns.address}"]',
+                    'smtp.trusted_networks=["127.0.0.0/8"]',
+                    "server.log_level=warning",
                 )
-            try:
-                while not (folder / "ready.json").exists() and daemon.poll() is None:
-                    await asyncio.sleep(0.05)
-                ready = json.loads((folder / "ready.json").read_text())
-                await add_routes(folder / "data", url, args.routes)
-                await measure(args, ready, daemon.pid, receiver)
-            finally:
-                daemon.terminate()
-                await asyncio.to_thread(daemon.wait)
-                receiver.kill()
-                receiver.wait()
+                with alone_on(args.core, Daemon(Path(name), *settings, relay=sink.address)) as daemon:
+                    await add_routes(daemon.data, url, args.routes)
+                    await measure(args, daemon, receiver)
+                    daemon.stop()
+    finally:
+        receiver.kill()
+        receiver.wait()
 
 
 if __name__ == "__main__":

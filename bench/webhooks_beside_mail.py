@@ -9,7 +9,6 @@ many were posted a second, and how many seconds after the last 250 the last post
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -22,13 +21,14 @@ from inbound import RECEIVER, Client, cpu_s, feed, letter, posted
 
 from mtad.api.control import reach
 from mtad.api.operations import Operations
+from tests.live import Daemon
 
 DOMAIN, SINK = "sandbox.mtad.test", 42627
 
 
-async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, receiver: subprocess.Popen[bytes]) -> None:
+async def measure(args: argparse.Namespace, daemon: Daemon, receiver: subprocess.Popen[bytes]) -> None:
     refused: list[bytes] = []
-    clients = [Client(int(ready["submission"].rpartition(":")[2]), refused) for _ in range(20)]
+    clients = [Client(daemon.address("submission")[1], refused) for _ in range(20)]
     for client in clients:
         await client.open()
     count = int(args.rate * args.seconds)
@@ -36,12 +36,12 @@ async def measure(args: argparse.Namespace, ready: dict[str, str], pid: int, rec
     await feed(clients, mails[:200], 0)
     while await asyncio.to_thread(posted, receiver) < 200:
         await asyncio.sleep(0.02)
-    before, began = cpu_s(pid), time.monotonic()
+    before, began = cpu_s(daemon.ready["pid"]), time.monotonic()
     await feed(clients, mails[200:], args.rate)
     taken_s = time.monotonic() - began
     while await asyncio.to_thread(posted, receiver) < count + 200 - len(refused) and time.monotonic() - began < 120:
         await asyncio.sleep(0.01)
-    all_s, spent_s = time.monotonic() - began, cpu_s(pid) - before
+    all_s, spent_s = time.monotonic() - began, cpu_s(daemon.ready["pid"]) - before
     done = await asyncio.to_thread(posted, receiver) - 200
     print(f"taken   {count} messages in {taken_s:.2f} s: {count / taken_s:.0f}/s, {len(refused)} refused")
     print(f"posted  {done} in {all_s:.2f} s: {done / all_s:.0f}/s; the last one {all_s - taken_s:.2f} s after the 250")
@@ -56,35 +56,20 @@ async def main(args: argparse.Namespace) -> None:
     url = f"http://127.0.0.1:{int(receiver.stdout.readline())}/hook"
     user = ["-u", "nobody"] if os.getuid() == 0 else []
     sink = subprocess.Popen(["smtp-sink", *user, "-m", "1000", f"127.0.0.1:{SINK}", "2048"])
-    with tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_TMP")) as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "mtad", "dev", "--data", f"{folder}/data", "--relay", f"127.0.0.1:{SINK}"]
-        for door in ("mx", "submission", "submissions", "http"):
-            command += [f"--{door}", "127.0.0.1:0"]
-        command += ["--set", 'smtp.trusted_networks=["127.0.0.0/8"]', "--set", "delivery.dkim=false"]
-        with (folder / "log").open("wb") as log:
-            daemon = subprocess.Popen(
-                [*command, "--ready-file", f"{folder}/ready.json"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "XDG_RUNTIME_DIR": name},
-            )
-        try:
-            while not (folder / "ready.json").exists():
-                if daemon.poll() is not None:
-                    raise SystemExit((folder / "log").read_text())
-                await asyncio.sleep(0.05)
-            ready = json.loads((folder / "ready.json").read_text())
-            async with reach(folder / "data") as desk:
+    settings = ('smtp.trusted_networks=["127.0.0.0/8"]', "delivery.dkim=false")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="mtad-bench-", dir=os.environ.get("BENCH_TMP")) as name,
+            Daemon(Path(name), *settings, relay=f"127.0.0.1:{SINK}") as daemon,
+        ):
+            async with reach(daemon.data) as desk:
                 await desk.ask(Operations.webhook_add, DOMAIN, "delivered", url)
-            await measure(args, ready, daemon.pid, receiver)
-        finally:
-            daemon.terminate()
-            await asyncio.to_thread(daemon.wait)
-            for process in (sink, receiver):
-                process.kill()
-                process.wait()
+            await measure(args, daemon, receiver)
+            daemon.stop()
+    finally:
+        for process in (sink, receiver):
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":
