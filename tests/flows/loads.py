@@ -48,6 +48,13 @@ class Crowd:
             self._errors.append(error)
 
 
+def submit(daemon: Daemon, ledger: Ledger, name: str) -> None:
+    """In one session; raises what a lost daemon raises."""
+    with daemon.client() as client:
+        for number in range(1000):
+            ledger.send(client, f"{name}-{number}")
+
+
 class HttpSender:
     """Sends by the API. open: what was begun, and neither promised nor refused: to be said again."""
 

@@ -15,7 +15,7 @@ import pytest
 from mtad.mail.ids import event_id
 from tests.flows.application import Application, NameServer
 from tests.flows.inland import API_KEY, DOMAIN, Inland
-from tests.flows.loads import Crowd, HttpSender, MxSender
+from tests.flows.loads import Crowd, HttpSender, MxSender, submit
 from tests.ledger import Figures, Ledger, entries_of
 from tests.live import Daemon, Sink, wait_until
 from tests.receiver import Receiver
@@ -135,12 +135,6 @@ def test_every_terminal_event_is_posted_and_a_second_post_of_it_has_the_same_id(
         more = len(receiver.at("deliver")) - len(events)
     words = f"{len(events)} delivered events, 0 not posted, {twice} posted twice; deliver: {more} posted twice"
     print(f"{CYCLES} crashes, {figures.promised} promised: {words}")
-
-
-def submit(daemon: Daemon, ledger: Ledger, name: str) -> None:
-    with daemon.client() as client:
-        for number in range(1000):
-            ledger.send(client, f"{name}-{number}")
 
 
 def posts_left(daemon: Daemon) -> int:
